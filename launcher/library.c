@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// Where the tracer's libraries are, as seen from the launcher's own place.
+#include "library.h"
+
+#include "message.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+
+// Cuts the last component off, and the slash before it.
+static void cut_last(char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (slash)
+        *slash = '\0';
+}
+
+static int is_readable(const char *folder, const char *subfolder, const char *file, char *out,
+                       size_t cap)
+{
+    int n = snprintf(out, cap, "%s%s/%s", folder, subfolder, file);
+    return n > 0 && (size_t)n < cap && access(out, R_OK) == 0;
+}
+
+// Leaves the path of libfaa.so in `out`.
+static int is_complete(const char *folder, const char *subfolder, char *out, size_t cap)
+{
+    return is_readable(folder, subfolder, "libfaa-agent.so", out, cap) &&
+           is_readable(folder, subfolder, "libfaa.so", out, cap);
+}
+
+int faa_library_find(char *out, size_t cap)
+{
+    char bin[PATH_MAX], prefix[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", bin, sizeof(bin) - 1);
+    if (n < 0) {
+        faa_message_print("cannot read /proc/self/exe: %s", strerror(errno));
+        return -1;
+    }
+    bin[n] = '\0';
+    cut_last(bin);
+    memcpy(prefix, bin, sizeof(prefix));
+    cut_last(prefix);
+    if (is_complete(prefix, "/lib", out, cap) || is_complete(bin, "", out, cap))
+        return 0;
+    faa_message_print("cannot find libfaa.so and libfaa-agent.so in '%.400s/lib' or '%.400s'",
+                      prefix, bin);
+    return -1;
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Where the tracer's libraries are, as seen from the launcher's own place.
+#ifndef FAA_LAUNCHER_LIBRARY_H
+#define FAA_LAUNCHER_LIBRARY_H
+
+#include "base/str.h"
+
+/// Writes the absolute path of libfaa.so to `out` (cap bytes): from ../lib beside the launcher's
+/// own folder, else from that folder itself. A place counts only when it has libfaa-agent.so
+/// too, without which libfaa.so can do nothing.
+/// Returns 0, or -1 when there is none; the reason has been printed.
+FAA_MUSTUSE int faa_library_find(char *out, size_t cap);
+
+#endif

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// fastapi-auto-agent: becomes the command that it is given, with the tracer preloaded.
+#include "environment.h"
+#include "library.h"
+#include "message.h"
+#include "options.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+// EXIT_UNUSABLE means that nothing was started; the other two are what a shell reports.
+enum { EXIT_UNUSABLE = 2, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
+
+static int print(const char *text)
+{
+    if (fputs(text, stdout) >= 0 && fflush(stdout) == 0)
+        return EXIT_SUCCESS;
+    faa_message_print("cannot write to standard output: %s", strerror(errno));
+    return EXIT_FAILURE;
+}
+
+// Returns, with the exit status, only when the command could not be started.
+static int become(char **command)
+{
+    execvp(command[0], command);
+    int err = errno;
+    int absent = err == ENOENT || err == ENOTDIR;
+    int searched = absent && !strchr(command[0], '/');
+    faa_message_print("%.512s: %s", command[0], searched ? "command not found" : strerror(err));
+    return absent ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+}
+
+int main(int argc, char **argv)
+{
+    struct faa_options options;
+    char library[PATH_MAX];
+    switch (faa_options_parse(argc, argv, &options)) {
+    case FAA_OPTIONS_HELP:
+        return print(faa_options_help);
+    case FAA_OPTIONS_VERSION:
+        return print(FAA_PROGRAM " " FAA_VERSION "\n");
+    case FAA_OPTIONS_BAD:
+        fputs("Try '" FAA_PROGRAM " --help'.\n", stderr);
+        return EXIT_UNUSABLE;
+    case FAA_OPTIONS_RUN:
+        break;
+    }
+    if (faa_library_find(library, sizeof(library)) < 0 ||
+        faa_environment_prepare(&options, library) < 0)
+        return EXIT_UNUSABLE;
+    return become(options.command);
+}

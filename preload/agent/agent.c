@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+// The agent starts here: stands down where it should, else hooks into the interpreter.
+#include "agent/config.h"
+#include "agent/entry.h"
+#include "agent/lifecycle.h"
+#include "base/log.h"
+#include "instrumentors/instrumentor.h"
+#include "python/awaitable.h"
+#include "python/err.h"
+#include "python/importhook.h"
+#include "python/pyspan.h"
+#include "python/wrapper.h"
+
+static struct faa_config config;
+
+// Tracers that instrument the same libraries by themselves. Both at once would tell everything
+// twice; the one that the user configured in Python goes first.
+static const char *other_tracer(void)
+{
+    static const char *const modules[] = {
+        "opentelemetry.instrumentation.auto_instrumentation",
+        "ddtrace.bootstrap.preload",
+        "ddtrace.auto",
+    };
+    PyObject *loaded = PySys_GetObject("modules"); // Borrowed.
+    for (size_t i = 0; loaded && faa_is_dict(loaded) && i < FAA_COUNT(modules); i++)
+        if (PyDict_GetItemString(loaded, modules[i]))
+            return modules[i];
+    return NULL;
+}
+
+static const char *reason_to_stand_down(int version)
+{
+    if (version != FAA_ENTRY_VERSION)
+        return "libfaa.so and libfaa-agent.so are of different versions";
+    const char *reason = faa_config_disabled();
+    return reason ? reason : other_tracer();
+}
+
+// The package's version, for the log; the part of the module's name before the first dot.
+static void log_instrumented(const struct faa_instrumentor *instrumentor)
+{
+    PyObject *name = PyUnicode_FromString(instrumentor->name), *version = NULL;
+    PyObject *package = name ? PyImport_GetModule(name) : NULL;
+    if (package)
+        faa_getattr(package, FAA_NAME(__version__), &version);
+    struct faa_str text = faa_text(version);
+    faa_debug("%s %.*s instrumented", instrumentor->name, text.n ? (int)text.n : 1,
+              text.n ? text.p : "?");
+    Py_DecRef(name);
+    Py_DecRef(package);
+    Py_DecRef(version);
+}
+
+static void on_loaded(const struct faa_import_target *target, PyObject *module)
+{
+    const struct faa_instrumentor *instrumentor = target->data;
+    if (faa_config_is_disabled(&config, instrumentor->name))
+        faa_debug("%s not instrumented: OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+                  instrumentor->name);
+    else if (instrumentor->install(module))
+        faa_debug("%s not instrumented: its shape is not one that is known", instrumentor->name);
+    else
+        log_instrumented(instrumentor);
+    PyErr_Clear();
+}
+
+static int install_import_hook(void)
+{
+    static const struct faa_instrumentor *const instrumentors[] = {
+#define X(name) &faa_instrumentor_##name,
+        FAA_INSTRUMENTORS(X)
+#undef X
+    };
+    static struct faa_import_target targets[FAA_COUNT(instrumentors)];
+    for (size_t i = 0; i < FAA_COUNT(instrumentors); i++) {
+        targets[i].module = instrumentors[i]->module;
+        targets[i].loaded = on_loaded;
+        targets[i].data = instrumentors[i];
+    }
+    return faa_importhook_install(targets, FAA_COUNT(targets));
+}
+
+static int start(void)
+{
+    if (faa_config_read(&config) || faa_capi_init() || faa_wrapper_init() ||
+        faa_awaitable_init() || faa_pyspan_init()) {
+        faa_warn("cannot start: out of memory");
+        return -1;
+    }
+    faa_lifecycle_init(&config);
+    int status = install_import_hook();
+    if (status > 0)
+        faa_debug("standing down: another copy of the agent is here");
+    else if (status < 0)
+        faa_debug("standing down: sys.meta_path cannot be extended");
+    return status ? -1 : 0;
+}
+
+__attribute__((visibility("default"))) faa_agent_start_fn faa_agent_start;
+
+const struct faa_agent_ops *faa_agent_start(int version, const char *road)
+{
+    static const struct faa_agent_ops ops = {.flush = faa_lifecycle_flush};
+    faa_config_log_level();
+    const char *reason = reason_to_stand_down(version);
+    if (reason) {
+        faa_debug("standing down: %s", reason);
+        return NULL;
+    }
+    const char *python = Py_GetVersion();
+    faa_debug("fastapi-auto-agent " FAA_VERSION " in CPython %.*s, found by %s",
+              (int)strcspn(python, " "), python, road);
+    struct faa_err e = faa_err_save();
+    int status = start();
+    // Runs before libc's exit handlers, among them those of libraries that the exporter uses.
+    if (status == 0)
+        Py_AtExit(faa_lifecycle_flush);
+    faa_err_restore(&e);
+    return status ? NULL : &ops;
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// The agent's settings: the OTEL_* environment variables, and FAA_* where the standard has none.
+#ifndef FAA_AGENT_CONFIG_H
+#define FAA_AGENT_CONFIG_H
+
+#include "export/exporter.h"
+
+enum { FAA_RESOURCE_MAX = 64 };
+
+struct faa_config {
+    struct faa_exporter_config exporter; ///< Its strings are owned here.
+    struct faa_resource_attribute resource[FAA_RESOURCE_MAX];
+    uint32_t flush_timeout_ms; ///< FAA_FLUSH_TIMEOUT: the longest wait at the end of the process.
+    const char *disabled;      ///< OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, or "".
+};
+
+/// Sets the log level by FAA_LOG_LEVEL and OTEL_LOG_LEVEL.
+void faa_config_log_level(void);
+
+/// Why the environment asks the agent to stand down, or NULL.
+const char *faa_config_disabled(void);
+
+/// Reads the environment. A value that cannot be used gets one line on stderr and the default.
+/// What it allocates lives as long as the process. Returns 0, or -1 when there is no memory.
+FAA_MUSTUSE int faa_config_read(struct faa_config *config);
+
+/// The resource attributes that differ in each process; called at start and after a fork.
+void faa_config_set_process(struct faa_config *config);
+
+/// True when the instrumentor of this name is turned off.
+int faa_config_is_disabled(const struct faa_config *config, const char *name);
+
+#endif

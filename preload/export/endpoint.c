@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// URL building after the OTLP exporter specification, with libcurl's URL parser.
+#include "export/endpoint.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define GRPC_PATH "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+// Copies the whole URL out. Returns 0 or -1.
+static int put_url(CURLU *url, char out[FAA_URL_MAX])
+{
+    char *text = NULL;
+    int rc = -1;
+    if (curl_url_get(url, CURLUPART_URL, &text, 0) == CURLUE_OK && strlen(text) < FAA_URL_MAX) {
+        memcpy(out, text, strlen(text) + 1);
+        rc = 0;
+    }
+    curl_free(text);
+    return rc;
+}
+
+// Appends v1/traces to the path, whether or not that ends in a slash.
+static int append_signal_path(CURLU *url)
+{
+    char path[FAA_URL_MAX];
+    char *base = NULL;
+    int rc = -1;
+    if (curl_url_get(url, CURLUPART_PATH, &base, 0) == CURLUE_OK) {
+        size_t n = strlen(base);
+        const char *slash = n && base[n - 1] == '/' ? "" : "/";
+        int len = snprintf(path, sizeof(path), "%s%sv1/traces", base, slash);
+        if (len > 0 && (size_t)len < sizeof(path))
+            rc = curl_url_set(url, CURLUPART_PATH, path, 0) == CURLUE_OK ? 0 : -1;
+    }
+    curl_free(base);
+    return rc;
+}
+
+// What may be shown: a query can hold a token just as the user part holds a password.
+static int put_shown(CURLU *url, char out[FAA_URL_MAX])
+{
+    static const CURLUPart secret[] = {CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_OPTIONS,
+                                       CURLUPART_QUERY, CURLUPART_FRAGMENT};
+    for (size_t i = 0; i < FAA_COUNT(secret); i++)
+        if (curl_url_set(url, secret[i], NULL, 0) != CURLUE_OK)
+            return -1;
+    if (put_url(url, out) != 0)
+        return -1;
+    // "http://host:4317/" is what the user knows as "http://host:4317".
+    size_t n = strlen(out);
+    if (n && out[n - 1] == '/')
+        out[n - 1] = '\0';
+    return 0;
+}
+
+static int read_origin(CURLU *url, struct faa_endpoint *endpoint)
+{
+    char *scheme = NULL, *port = NULL;
+    int rc = -1;
+    if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+        curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK) {
+        endpoint->tls = strcmp(scheme, "https") == 0;
+        endpoint->port = (unsigned)strtoul(port, NULL, 10);
+        rc = endpoint->tls || strcmp(scheme, "http") == 0 ? 0 : -1;
+    }
+    curl_free(scheme);
+    curl_free(port);
+    return rc;
+}
+
+static int fill_in(CURLU *url, CURLU *scratch, const char *given, int exact,
+                   struct faa_endpoint *endpoint)
+{
+    if (curl_url_set(url, CURLUPART_URL, given, 0) != CURLUE_OK ||
+        curl_url_set(url, CURLUPART_FRAGMENT, NULL, 0) != CURLUE_OK ||
+        read_origin(url, endpoint) != 0 ||
+        curl_url_set(scratch, CURLUPART_URL, given, 0) != CURLUE_OK ||
+        put_shown(scratch, endpoint->shown) != 0)
+        return -1;
+    if ((!exact && append_signal_path(url) != 0) || put_url(url, endpoint->http_url) != 0 ||
+        curl_url_set(scratch, CURLUPART_URL, endpoint->http_url, 0) != CURLUE_OK ||
+        put_shown(scratch, endpoint->http_shown) != 0)
+        return -1;
+    if (curl_url_set(url, CURLUPART_QUERY, NULL, 0) != CURLUE_OK ||
+        curl_url_set(url, CURLUPART_PATH, GRPC_PATH, 0) != CURLUE_OK)
+        return -1;
+    return put_url(url, endpoint->grpc_url);
+}
+
+int faa_endpoint_init(struct faa_endpoint *endpoint, const char *base, const char *traces)
+{
+    const char *given = traces ? traces : base;
+    CURLU *url = curl_url();
+    CURLU *scratch = curl_url();
+    int rc = -1;
+    if (given && url && scratch)
+        rc = fill_in(url, scratch, given, traces != NULL, endpoint);
+    curl_url_cleanup(url);
+    curl_url_cleanup(scratch);
+    return rc;
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// From the endpoint that the user gave to the URLs that are posted to.
+#ifndef FAA_EXPORT_ENDPOINT_H
+#define FAA_EXPORT_ENDPOINT_H
+
+#include "base/str.h"
+
+enum { FAA_URL_MAX = 2048 }; ///< Bytes of one URL, with the NUL.
+
+struct faa_endpoint {
+    char http_url[FAA_URL_MAX];  ///< For OTLP/HTTP.
+    char grpc_url[FAA_URL_MAX];  ///< For OTLP/gRPC.
+    char shown[FAA_URL_MAX];     ///< For messages: without credentials, query and fragment.
+    char http_shown[FAA_URL_MAX]; ///< The same of http_url.
+    int tls;
+    unsigned port;
+};
+
+/// Fills in `endpoint` from the base URL, or from the exact URL of the traces endpoint when that
+/// is not NULL. Returns 0, or -1 when it is no usable http or https URL.
+FAA_MUSTUSE int faa_endpoint_init(struct faa_endpoint *endpoint, const char *base,
+                                  const char *traces);
+
+#endif

@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: MIT
+// The exporter thread: when it sleeps, what it sends, and what it gives up.
+#include "export/exporter.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "export/console.h"
+#include "export/fdtable.h"
+#include "export/otlp.h"
+#include "export/retry.h"
+#include "export/transport.h"
+#include "ring/ring.h"
+#include "span/tracer.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    STACK_SIZE = 1 << 20,
+    BATCH_BYTES_MAX = 4 << 20, // Of records.
+    CONSOLE_DELAY_MS = 200,    // So that a person sees a trace at once.
+    COMMIT_PATIENCE_MS = 100,  // For a span that is being written while a flush wants it.
+    FLUSH_MARGIN_MS = 50       // Of a flush's time, to cancel a transfer and say so.
+};
+
+#define FOREVER UINT64_MAX
+
+// What the thread is doing, in the futex it sleeps on. Only the thread leaves AWAKE.
+enum state {
+    AWAKE,
+    IDLE,     // The ring is empty: the next record must wake it.
+    BATCHING, // Spans wait for company: a half-full ring may wake it.
+    DEAF      // Nothing can be sent yet: only a flush or the end wakes it.
+};
+
+struct faa_exporter {
+    struct faa_exporter_config config;
+    struct faa_ring *ring;
+    pthread_t thread;
+
+    // Shared with application threads. flush_done is a futex too.
+    _Atomic uint32_t state, flush_wanted, flush_done;
+    _Atomic uint64_t flush_deadline; // Monotonic ns.
+    _Atomic int stopping, parked, flush_cut; // flush_cut: the last flush ran out of time.
+    _Atomic uint64_t exported, dropped;
+
+    // The thread's own from here on.
+    int private_fds, flushing;
+    struct faa_otlp *otlp;
+    struct faa_transport *transport;
+    struct faa_console *console;
+    struct faa_ring_cursor printed; // With a console: how far it has read.
+    struct faa_batch batch;         // Encoded and not yet sent; spans is 0 when there is none.
+    unsigned attempts;              // For this batch.
+    uint64_t retry_at;
+    int collector_lost;             // And said so.
+    uint64_t lost_before;           // Spans lost until then.
+};
+
+// ---- sleeping and waking ----------------------------------------------------------------------
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns)
+{
+    struct timespec t = {.tv_sec = (time_t)(until_ns / 1000000000u),
+                         .tv_nsec = (long)(until_ns % 1000000000u)};
+    // FUTEX_WAIT_BITSET takes an absolute time on the monotonic clock.
+    syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, value,
+            until_ns == FOREVER ? NULL : &t, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, NULL, NULL, 0);
+}
+
+static void wake_now(struct faa_exporter *e)
+{
+    if (atomic_exchange_explicit(&e->state, AWAKE, memory_order_acq_rel) != AWAKE)
+        futex_wake(&e->state);
+}
+
+int faa_exporter_is_idle(struct faa_exporter *e)
+{
+    // A read-modify-write and not a load, as it pairs with the exchange in nap: whichever comes
+    // second sees the other. If that is the exchange, the thread sees the record that was
+    // committed before this call; if it is this, the caller sees IDLE.
+    return atomic_fetch_add_explicit(&e->state, 0, memory_order_acq_rel) == IDLE;
+}
+
+void faa_exporter_wake(struct faa_exporter *e)
+{
+    uint32_t state = atomic_fetch_add_explicit(&e->state, 0, memory_order_acq_rel);
+    if (state == IDLE || state == BATCHING)
+        wake_now(e);
+}
+
+static int flush_wanted(struct faa_exporter *e)
+{
+    // Acquire pairs with the release of the ticket in faa_exporter_flush.
+    return atomic_load_explicit(&e->flush_wanted, memory_order_acquire) !=
+           atomic_load_explicit(&e->flush_done, memory_order_relaxed);
+}
+
+static int stopping(struct faa_exporter *e)
+{
+    return atomic_load_explicit(&e->stopping, memory_order_acquire);
+}
+
+static int parked(struct faa_exporter *e)
+{
+    return atomic_load_explicit(&e->parked, memory_order_relaxed);
+}
+
+static int has_unread(const struct faa_exporter *e)
+{
+    struct faa_ring_cursor cursor = e->console ? e->printed : faa_ring_begin(e->ring);
+    size_t size;
+    return faa_ring_next(e->ring, &cursor, &size, 0) != NULL;
+}
+
+static int is_half_full(const struct faa_exporter *e)
+{
+    return faa_ring_used(e->ring) > faa_ring_capacity(e->ring) / 2;
+}
+
+static int may_sleep(struct faa_exporter *e, enum state state)
+{
+    if (flush_wanted(e) || stopping(e))
+        return 0;
+    return state == IDLE ? !has_unread(e) : state == BATCHING ? !is_half_full(e) : 1;
+}
+
+// Sleeps until woken or `until_ns`; may return early.
+static void nap(struct faa_exporter *e, enum state state, uint64_t until_ns)
+{
+    // Pairs with the read-modify-writes of is_idle, wake and wake_now: what happened before them
+    // is seen by may_sleep, what happens after them finds the state and changes it.
+    atomic_exchange_explicit(&e->state, state, memory_order_acq_rel);
+    if (may_sleep(e, state))
+        futex_wait(&e->state, state, until_ns);
+    atomic_exchange_explicit(&e->state, AWAKE, memory_order_acq_rel);
+}
+
+static uint64_t after_ms(uint64_t ms)
+{
+    return faa_clock_mono_ns() + ms * 1000000u;
+}
+
+// Sleeps while there is nothing to do, then lets spans gather for the schedule delay.
+static void rest(struct faa_exporter *e)
+{
+    if (parked(e)) {
+        nap(e, DEAF, FOREVER);
+        return;
+    }
+    int waiting = e->batch.spans != 0;
+    // Without a console, what is new in the ring does not matter while a batch waits.
+    if (waiting && !e->console) {
+        nap(e, DEAF, e->retry_at);
+        return;
+    }
+    nap(e, IDLE, waiting ? e->retry_at : FOREVER);
+    if (!has_unread(e))
+        return;
+    uint64_t due = after_ms(e->config.schedule_delay_ms);
+    while (may_sleep(e, waiting ? DEAF : BATCHING) && faa_clock_mono_ns() < due)
+        nap(e, waiting ? DEAF : BATCHING, due);
+}
+
+// ---- sending ----------------------------------------------------------------------------------
+
+static void count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static uint64_t lost(struct faa_exporter *e)
+{
+    return atomic_load_explicit(&e->dropped, memory_order_relaxed) + faa_tracer_counts().dropped;
+}
+
+// Asked during a transfer: is there no more time for it?
+static int give_up(void *arg)
+{
+    struct faa_exporter *e = arg;
+    if (stopping(e))
+        return 1;
+    return flush_wanted(e) && faa_clock_mono_ns() >= atomic_load_explicit(&e->flush_deadline,
+                                                                          memory_order_relaxed);
+}
+
+static void drop_batch(struct faa_exporter *e)
+{
+    faa_debug("%u spans dropped", e->batch.spans);
+    count(&e->dropped, e->batch.spans);
+    e->batch.spans = 0;
+}
+
+// Says once that the collector is lost, and once that it is back.
+static void report(struct faa_exporter *e, const struct faa_outcome *outcome)
+{
+    const char *endpoint = faa_transport_endpoint(e->transport);
+    int sent = outcome->verdict == FAA_VERDICT_SENT;
+    if (sent && e->collector_lost) {
+        faa_warn("traces reach %s again (%llu spans lost)", endpoint,
+                 (unsigned long long)(lost(e) - e->lost_before));
+    } else if (!sent && !e->collector_lost) {
+        e->lost_before = lost(e);
+        faa_warn("cannot send traces to %s: %s%s%s%s; %s", endpoint, outcome->reason,
+                 outcome->hint ? " (" : "", outcome->hint ? outcome->hint : "",
+                 outcome->hint ? ")" : "",
+                 outcome->verdict == FAA_VERDICT_RETRY && !e->flushing
+                     ? "they are kept while memory allows"
+                     : "they are lost");
+    }
+    e->collector_lost = !sent;
+}
+
+// One attempt for the waiting batch.
+static void attempt(struct faa_exporter *e)
+{
+    if (!e->transport) {
+        drop_batch(e);
+        return;
+    }
+    struct faa_outcome outcome = faa_transport_send(e->transport, &e->batch, give_up, e);
+    report(e, &outcome);
+    if (outcome.verdict == FAA_VERDICT_SENT) {
+        uint64_t rejected = outcome.rejected < e->batch.spans ? outcome.rejected : e->batch.spans;
+        if (rejected)
+            faa_debug("%llu of these spans were rejected", (unsigned long long)rejected);
+        count(&e->exported, e->batch.spans - rejected);
+        count(&e->dropped, rejected);
+        e->batch.spans = 0;
+    } else if (outcome.verdict == FAA_VERDICT_REFUSED || e->flushing) {
+        drop_batch(e);
+    } else {
+        uint32_t wait = faa_retry_wait_ms(++e->attempts, (uint32_t)faa_random_u64());
+        e->retry_at = after_ms(outcome.retry_after_ms > wait ? outcome.retry_after_ms : wait);
+        return;
+    }
+    e->attempts = 0;
+}
+
+// Reads one batch from the ring and encodes it. Returns 1 when there is one.
+static int next_batch(struct faa_exporter *e)
+{
+    struct faa_ring_cursor start = faa_ring_begin(e->ring), cursor = start, done = start;
+    const void *record;
+    size_t size;
+    while (done.pos - start.pos < BATCH_BYTES_MAX &&
+           faa_otlp_count(e->otlp) < e->config.max_batch_size &&
+           (!e->console || cursor.pos < e->printed.pos) &&
+           (record = faa_ring_next(e->ring, &cursor, &size, 0)) != NULL) {
+        int added = faa_otlp_add(e->otlp, record, size);
+        if (added == 0)
+            break;
+        if (added < 0)
+            count(&e->dropped, 1);
+        done = cursor;
+    }
+    e->batch.spans = faa_otlp_count(e->otlp);
+    if (e->batch.spans && faa_otlp_pack(e->otlp, &e->batch.message, &e->batch.len) != 0)
+        drop_batch(e);
+    // The strings of the batch lay in the ring until here.
+    faa_ring_release(e->ring, done);
+    return e->batch.spans != 0;
+}
+
+static void print_new(struct faa_exporter *e)
+{
+    const void *record;
+    size_t size;
+    while ((record = faa_ring_next(e->ring, &e->printed, &size, 0)) != NULL) {
+        int added = faa_console_add(e->console, record, size) == 0;
+        if (!e->otlp)
+            count(added ? &e->exported : &e->dropped, 1);
+    }
+    faa_console_print(e->console);
+    if (!e->otlp)
+        faa_ring_release(e->ring, e->printed);
+}
+
+static void work(struct faa_exporter *e)
+{
+    if (e->console)
+        print_new(e);
+    if (!e->otlp)
+        return;
+    if (e->batch.spans && faa_clock_mono_ns() >= e->retry_at)
+        attempt(e);
+    while (!e->batch.spans && !flush_wanted(e) && !stopping(e) && next_batch(e))
+        attempt(e);
+}
+
+// One attempt for everything that is in the ring now. Returns 0, or -1 when time ran out.
+static int flush(struct faa_exporter *e)
+{
+    uint64_t goal = faa_ring_begin(e->ring).pos + faa_ring_used(e->ring);
+    uint64_t patience = after_ms(COMMIT_PATIENCE_MS);
+    if (e->console)
+        print_new(e);
+    if (e->batch.spans)
+        attempt(e);
+    while (faa_ring_begin(e->ring).pos < goal) {
+        if (give_up(e))
+            return -1;
+        if (e->console)
+            print_new(e);
+        if (e->otlp && next_batch(e))
+            attempt(e);
+        else if (faa_clock_mono_ns() >= patience)
+            break; // What was reserved and never committed holds up nobody for long.
+        else if (faa_ring_begin(e->ring).pos < goal)
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return give_up(e) ? -1 : 0;
+}
+
+static void serve_flush(struct faa_exporter *e)
+{
+    uint32_t wanted = atomic_load_explicit(&e->flush_wanted, memory_order_acquire);
+    e->flushing = 1;
+    int cut = flush(e) != 0;
+    if (e->console)
+        faa_console_flush(e->console);
+    e->flushing = 0;
+    atomic_store_explicit(&e->flush_cut, cut, memory_order_relaxed);
+    // Release pairs with the acquire in faa_exporter_flush.
+    atomic_store_explicit(&e->flush_done, wanted, memory_order_release);
+    futex_wake(&e->flush_done);
+}
+
+// ---- the thread -------------------------------------------------------------------------------
+
+static void *run(void *arg)
+{
+    struct faa_exporter *e = arg;
+    pthread_setname_np(pthread_self(), "faa-export");
+    e->private_fds = !e->config.share_descriptors && faa_fdtable_unshare();
+    faa_debug("exporter started, its descriptors are %s",
+              e->private_fds ? "its own" : "shared with the application");
+    if (e->otlp && !(e->transport = faa_transport_new(&e->config, e->private_fds)))
+        faa_warn("cannot send traces: the endpoint is no usable URL; they are lost");
+    while (!stopping(e)) {
+        if (flush_wanted(e))
+            serve_flush(e);
+        else if (!parked(e))
+            work(e);
+        rest(e);
+    }
+    if (e->batch.spans)
+        drop_batch(e);
+    faa_transport_free(e->transport);
+    return NULL;
+}
+
+static void release(struct faa_exporter *e)
+{
+    faa_otlp_free(e->otlp);
+    faa_console_free(e->console);
+    free(e);
+}
+
+// A thread that no signal of the application is delivered to.
+static int start_thread(struct faa_exporter *e)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    if (pthread_attr_init(&attributes) != 0)
+        return -1;
+    pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&e->thread, &attributes, run, e);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return rc == 0 ? 0 : -1;
+}
+
+struct faa_exporter *faa_exporter_start(const struct faa_exporter_config *config,
+                                        struct faa_ring *ring)
+{
+    struct faa_exporter *e = calloc(1, sizeof(*e));
+    if (!e)
+        return NULL;
+    e->config = *config;
+    e->ring = ring;
+    e->printed = faa_ring_begin(ring);
+    if (config->console && e->config.schedule_delay_ms > CONSOLE_DELAY_MS)
+        e->config.schedule_delay_ms = CONSOLE_DELAY_MS;
+    if (config->otlp)
+        e->otlp = faa_otlp_new(&e->config);
+    if (config->console)
+        e->console = faa_console_new(config->service_name, STDERR_FILENO);
+    if ((config->otlp && !e->otlp) || (config->console && !e->console) || start_thread(e) != 0) {
+        release(e);
+        return NULL;
+    }
+    return e;
+}
+
+int faa_exporter_flush(struct faa_exporter *e, uint32_t timeout_ms)
+{
+    uint64_t until = after_ms(timeout_ms);
+    uint64_t margin = timeout_ms / 4 < FLUSH_MARGIN_MS ? timeout_ms / 4 : FLUSH_MARGIN_MS;
+    // Of two flushes at once the later one's time counts for both. Release pairs with the acquire
+    // in flush_wanted: the thread that sees the ticket sees the deadline and the records.
+    atomic_store_explicit(&e->flush_deadline, until - margin * 1000000u, memory_order_relaxed);
+    uint32_t ticket = atomic_fetch_add_explicit(&e->flush_wanted, 1, memory_order_acq_rel) + 1;
+    wake_now(e);
+    for (;;) {
+        uint32_t done = atomic_load_explicit(&e->flush_done, memory_order_acquire);
+        if ((int32_t)(done - ticket) >= 0)
+            return atomic_load_explicit(&e->flush_cut, memory_order_relaxed) ? -1 : 0;
+        if (faa_clock_mono_ns() >= until)
+            return -1;
+        futex_wait(&e->flush_done, done, until);
+    }
+}
+
+void faa_exporter_park(struct faa_exporter *e)
+{
+    atomic_store_explicit(&e->parked, 1, memory_order_relaxed);
+}
+
+void faa_exporter_stop(struct faa_exporter *e)
+{
+    atomic_store_explicit(&e->stopping, 1, memory_order_release);
+    wake_now(e);
+    pthread_join(e->thread, NULL);
+    release(e);
+}
+
+struct faa_exporter_counts faa_exporter_counts(const struct faa_exporter *e)
+{
+    return (struct faa_exporter_counts){
+        .exported = atomic_load_explicit(&e->exported, memory_order_relaxed),
+        .dropped = atomic_load_explicit(&e->dropped, memory_order_relaxed),
+    };
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// The exporter: one thread that drains the ring and sends batches to where the user asked.
+//
+// The thread owns everything it opens, blocks every signal, is named "faa-export" and never calls
+// Python. It sleeps on a futex while there is nothing to do: application threads wake it without
+// touching a descriptor, which the application could have closed or reused.
+#ifndef FAA_EXPORT_EXPORTER_H
+#define FAA_EXPORT_EXPORTER_H
+
+#include "base/str.h"
+
+#include <stdint.h>
+
+struct faa_ring;
+struct faa_exporter;
+
+enum faa_protocol {
+    FAA_PROTOCOL_DETECT, ///< gRPC first when the endpoint's port is 4317, else HTTP; may switch.
+    FAA_PROTOCOL_HTTP,   ///< http/protobuf
+    FAA_PROTOCOL_GRPC
+};
+
+/// A resource attribute; strings are NUL-terminated valid UTF-8. With `is_int`, `number` counts.
+struct faa_resource_attribute {
+    const char *key;
+    const char *value;
+    int64_t number;
+    int is_int;
+};
+
+/// Settings. Strings and arrays must outlive the exporter.
+struct faa_exporter_config {
+    int otlp;                    ///< Send to `endpoint`.
+    int console;                 ///< Print traces to stderr.
+    const char *endpoint;        ///< Base URL (http or https, no trailing slash needed).
+    const char *traces_endpoint; ///< Or the exact URL of OTEL_EXPORTER_OTLP_TRACES_ENDPOINT; NULL.
+    enum faa_protocol protocol;
+    uint32_t timeout_ms;           ///< Of one export; > 0.
+    uint32_t schedule_delay_ms;    ///< The longest time a span waits to be sent; > 0.
+    uint32_t max_batch_size;       ///< Spans in one request; > 0.
+    const char *version;           ///< Of the agent, for User-Agent and telemetry.distro.version.
+    const char *service_name;      ///< For the console.
+    const struct faa_resource_attribute *resource;
+    size_t resource_count;
+    int share_descriptors; ///< For tests: as where the kernel allows no private descriptor table.
+};
+
+/// What happened to spans after they left the ring, since the exporter started.
+struct faa_exporter_counts {
+    uint64_t exported; ///< Acknowledged by the collector (or printed, without OTLP).
+    uint64_t dropped;  ///< Given up: refused, or the process ended first.
+};
+
+/// Starts the thread on this ring. NULL on failure (out of memory or threads), with nothing left
+/// behind. Costs one pthread_create; does no other I/O on the calling thread.
+FAA_MUSTUSE struct faa_exporter *faa_exporter_start(const struct faa_exporter_config *config,
+                                                    struct faa_ring *ring);
+
+/// True when the thread sleeps until a first record comes: whoever has committed one asks this, and
+/// calls faa_exporter_wake when it is true. One atomic instruction. Any thread, async-signal-safe.
+int faa_exporter_is_idle(struct faa_exporter *exporter);
+
+/// There is something in the ring, or the ring is half full. An idle thread begins to wait for the
+/// schedule delay; one that waits sends at once when the ring is more than half full. Any thread,
+/// never blocks, async-signal-safe.
+void faa_exporter_wake(struct faa_exporter *exporter);
+
+/// Waits until every record committed before the call has been sent or given up (one attempt
+/// each, no retries), at most timeout_ms. Returns 0, or -1 when time ran out: then a transfer that
+/// still runs is cancelled. Any thread, async-signal-safe.
+FAA_MUSTUSE int faa_exporter_flush(struct faa_exporter *exporter, uint32_t timeout_ms);
+
+/// From now on the thread works only while a flush waits for it, and sleeps else: exit handlers
+/// may take away what its libraries need. Called before the last flush of a process. Any thread,
+/// async-signal-safe.
+void faa_exporter_park(struct faa_exporter *exporter);
+
+/// Stops and joins the thread (tests and the launcher; a traced process never stops it).
+void faa_exporter_stop(struct faa_exporter *exporter);
+
+struct faa_exporter_counts faa_exporter_counts(const struct faa_exporter *exporter);
+
+#endif

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// OTLP/gRPC without a gRPC library: one unary call over curl's HTTP/2, after
+// https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
+#include "export/answer.h"
+#include "export/retry.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <strings.h>
+
+enum { FRAME_HEADER = 5 };
+
+void faa_grpc_frame(uint8_t header[5], uint32_t n)
+{
+    header[0] = 0; // Not compressed.
+    for (int i = 0; i < 4; i++)
+        header[1 + i] = (uint8_t)(n >> (24 - 8 * i));
+}
+
+// An HTTP/1.1 server hangs up on the HTTP/2 preface, or answers it in its own words. One that
+// knows HTTP/2 but not gRPC answers without gRPC's content type.
+static int is_wrong_protocol(const struct faa_answer *answer)
+{
+    switch (answer->curl_code) {
+    case CURLE_OK:
+        return answer->grpc_status < 0 && !faa_retry_http_status(answer->status) &&
+               strncasecmp(answer->content_type, "application/grpc", 16) != 0;
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_HTTP2:
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+// "gRPC 14: the collector's words", percent-decoded.
+static void put_reason(const struct faa_answer *answer, struct faa_outcome *outcome)
+{
+    size_t cap = sizeof(outcome->reason);
+    int n = snprintf(outcome->reason, cap, "gRPC status %d%s", answer->grpc_status,
+                     answer->grpc_message[0] ? ": " : "");
+    size_t o = n > 0 ? (size_t)n : 0;
+    for (const char *p = answer->grpc_message; *p && o + 1 < cap; p++) {
+        char c = *p;
+        int high = c == '%' ? hex_digit(p[1]) : -1, low = high < 0 ? -1 : hex_digit(p[2]);
+        if (low >= 0) {
+            c = (char)(high << 4 | low);
+            p += 2;
+        }
+        outcome->reason[o++] = c ? c : '?';
+    }
+    outcome->reason[o] = '\0';
+}
+
+// The only message of the answer is an ExportTraceServiceResponse.
+static void read_message(const struct faa_answer *answer, struct faa_outcome *outcome)
+{
+    const uint8_t *p = answer->body;
+    if (answer->body_len < FRAME_HEADER || p[0] != 0)
+        return;
+    size_t n = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
+    if (n <= answer->body_len - FRAME_HEADER)
+        faa_answer_partial_success(p + FRAME_HEADER, n, outcome);
+}
+
+void faa_grpc_judge(const struct faa_answer *answer, struct faa_outcome *outcome)
+{
+    if (answer->curl_code == CURLE_OK && answer->grpc_status >= 0)
+        put_reason(answer, outcome);
+    else if (answer->curl_code == CURLE_OK)
+        snprintf(outcome->reason, sizeof(outcome->reason), "HTTP %ld without a gRPC status",
+                 answer->status);
+    if (is_wrong_protocol(answer)) {
+        outcome->verdict = FAA_VERDICT_WRONG_PROTOCOL;
+    } else if (answer->curl_code != CURLE_OK) {
+        outcome->verdict = faa_retry_curl_code(answer->curl_code);
+    } else if (answer->grpc_status < 0) {
+        // A proxy's answer: gRPC maps these statuses to UNAVAILABLE, and the others to UNKNOWN.
+        outcome->verdict = faa_retry_http_status(answer->status) ? FAA_VERDICT_RETRY
+                                                                 : FAA_VERDICT_REFUSED;
+        outcome->retry_after_ms = faa_retry_after_ms(answer->retry_after_s);
+    } else if (answer->grpc_status == 0) {
+        outcome->verdict = FAA_VERDICT_SENT;
+        read_message(answer, outcome);
+    } else if (faa_retry_grpc_status(answer->grpc_status)) {
+        outcome->verdict = FAA_VERDICT_RETRY;
+        outcome->retry_after_ms = faa_retry_after_ms(answer->retry_after_s);
+    } else {
+        outcome->verdict = FAA_VERDICT_REFUSED;
+    }
+}

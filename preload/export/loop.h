@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// Drives one transfer of libcurl to its end.
+#ifndef FAA_EXPORT_LOOP_H
+#define FAA_EXPORT_LOOP_H
+
+#include "base/str.h"
+
+#include <curl/curl.h>
+
+struct faa_loop;
+
+enum { FAA_LOOP_TICK_MS = 20 }; ///< How often a running transfer asks whether to go on.
+
+/// With `private_fds` (see fdtable.h) the loop is libuv's and may be kept between transfers.
+/// Without, it is curl's own poll, which does not abort the process when the application closes
+/// descriptors that are not its own, and it must not outlive a transfer. NULL on failure.
+FAA_MUSTUSE struct faa_loop *faa_loop_new(int private_fds);
+void faa_loop_free(struct faa_loop *loop);
+
+/// Runs the transfer of `easy`. `give_up(arg)` is asked at least every FAA_LOOP_TICK_MS; once it
+/// says so, the transfer is cancelled and CURLE_ABORTED_BY_CALLBACK returned.
+FAA_MUSTUSE CURLcode faa_loop_run(struct faa_loop *loop, CURL *easy, int (*give_up)(void *arg),
+                                  void *arg);
+
+/// What the build renames libuv's pthread_atfork to. libuv's fork handler closes, in the child,
+/// the numbers of its own descriptors; with a private table those are the application's.
+int faa_loop_no_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+#endif

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT
+// Posting with libcurl, and finding out which of OTLP's two protocols the peer speaks.
+#include "export/transport.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "export/endpoint.h"
+#include "export/loop.h"
+#include "export/otlp.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+// The port that is registered for OTLP/gRPC.
+enum { GRPC_PORT = 4317, CURL_8 = 0x080000 };
+
+struct faa_transport {
+    const struct faa_exporter_config *config;
+    int private_fds, grpc;
+    struct faa_loop *loop;
+    CURL *easy;
+    struct curl_slist *http_headers, *grpc_headers;
+    char user_agent[128];
+    char error[CURL_ERROR_SIZE];
+    struct faa_endpoint endpoint;
+    struct faa_answer answer;
+};
+
+static int add_header(struct curl_slist **list, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(*list, line);
+    if (longer)
+        *list = longer;
+    return longer ? 0 : -1;
+}
+
+static int make_headers(struct faa_transport *t)
+{
+    char timeout[40];
+    // At most eight digits, says gRPC.
+    snprintf(timeout, sizeof(timeout), "grpc-timeout: %um",
+             t->config->timeout_ms < 99999999 ? t->config->timeout_ms : 99999999);
+    snprintf(t->user_agent, sizeof(t->user_agent),
+             "fastapi-auto-agent/%s OTel-OTLP-Exporter-C/%s", t->config->version,
+             t->config->version);
+    if (add_header(&t->http_headers, "Content-Type: application/x-protobuf") != 0 ||
+        add_header(&t->http_headers, "Expect:") != 0 ||
+        add_header(&t->grpc_headers, "Content-Type: application/grpc") != 0 ||
+        add_header(&t->grpc_headers, "TE: trailers") != 0 ||
+        add_header(&t->grpc_headers, timeout) != 0 ||
+        add_header(&t->grpc_headers, "Expect:") != 0 ||
+        add_header(&t->grpc_headers, "Accept:") != 0)
+        return -1;
+    return 0;
+}
+
+struct faa_transport *faa_transport_new(const struct faa_exporter_config *config, int private_fds)
+{
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return NULL;
+    struct faa_transport *t = calloc(1, sizeof(*t));
+    if (!t) {
+        curl_global_cleanup();
+        return NULL;
+    }
+    t->config = config;
+    t->private_fds = private_fds;
+    if (faa_endpoint_init(&t->endpoint, config->endpoint, config->traces_endpoint) != 0 ||
+        make_headers(t) != 0) {
+        faa_transport_free(t);
+        return NULL;
+    }
+    t->grpc = config->protocol == FAA_PROTOCOL_GRPC ||
+              (config->protocol == FAA_PROTOCOL_DETECT && t->endpoint.port == GRPC_PORT);
+    return t;
+}
+
+static void close_all(struct faa_transport *t)
+{
+    faa_loop_free(t->loop);
+    curl_easy_cleanup(t->easy);
+    t->loop = NULL;
+    t->easy = NULL;
+}
+
+void faa_transport_free(struct faa_transport *t)
+{
+    if (!t)
+        return;
+    close_all(t);
+    curl_slist_free_all(t->http_headers);
+    curl_slist_free_all(t->grpc_headers);
+    free(t);
+    curl_global_cleanup();
+}
+
+const char *faa_transport_endpoint(const struct faa_transport *t)
+{
+    return t->endpoint.shown;
+}
+
+static size_t on_header(char *p, size_t size, size_t n, void *userp)
+{
+    faa_answer_header(userp, (struct faa_str){p, size * n});
+    return size * n;
+}
+
+static size_t on_body(char *p, size_t size, size_t n, void *userp)
+{
+    // Any other number than was given makes curl break the transfer off.
+    return faa_answer_body(userp, p, size * n) == 0 ? size * n : 0;
+}
+
+static void set_common_options(struct faa_transport *t)
+{
+    CURL *easy = t->easy;
+    long timeout = (long)t->config->timeout_ms;
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075500
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+#if LIBCURL_VERSION_NUM >= 0x075700
+    // Do not wait for a thread that resolves a name when the transfer is given up.
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, t->user_agent);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, &t->answer);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, &t->answer);
+}
+
+static void set_request(struct faa_transport *t, int grpc, const struct faa_batch *batch)
+{
+    CURL *easy = t->easy;
+    const uint8_t *body = batch->message;
+    size_t len = batch->len;
+    if (grpc) {
+        faa_grpc_frame(batch->message - FAA_OTLP_HEADROOM, (uint32_t)batch->len);
+        body -= FAA_OTLP_HEADROOM;
+        len += FAA_OTLP_HEADROOM;
+    }
+    long version = !grpc             ? CURL_HTTP_VERSION_1_1
+                   : t->endpoint.tls ? CURL_HTTP_VERSION_2TLS
+                                     : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+    curl_easy_setopt(easy, CURLOPT_URL, grpc ? t->endpoint.grpc_url : t->endpoint.http_url);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, grpc ? t->grpc_headers : t->http_headers);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version);
+    curl_easy_setopt(easy, CURLOPT_POST, 1L);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
+    // curl 7 fails the second request on a connection that began with HTTP/2 (its issue 10634).
+    if (grpc && !t->endpoint.tls && curl_version_info(CURLVERSION_NOW)->version_num < CURL_8)
+        curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+}
+
+static int open_all(struct faa_transport *t)
+{
+    if (!t->loop)
+        t->loop = faa_loop_new(t->private_fds);
+    if (!t->easy)
+        t->easy = curl_easy_init();
+    return t->loop && t->easy ? 0 : -1;
+}
+
+static void read_info(struct faa_transport *t, CURLcode code)
+{
+    curl_off_t retry_after = 0;
+    t->answer.curl_code = (int)code;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->answer.status);
+    curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after);
+    t->answer.retry_after_s = retry_after;
+}
+
+// curl's words for what went wrong; the short ones where it has nothing more precise.
+static void put_error(struct faa_transport *t, struct faa_outcome *outcome)
+{
+    long os_error = 0;
+    const char *text = t->error[0] ? t->error : curl_easy_strerror((CURLcode)t->answer.curl_code);
+    curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_error);
+    if (t->answer.curl_code == CURLE_COULDNT_CONNECT && os_error)
+        text = strerror((int)os_error);
+    else if (t->answer.curl_code == CURLE_WRITE_ERROR)
+        text = "the answer is larger than 4 MiB";
+    else if (t->answer.curl_code == CURLE_ABORTED_BY_CALLBACK)
+        text = "no answer in the time left";
+    snprintf(outcome->reason, sizeof(outcome->reason), "%s", text);
+}
+
+static const char *hint_for(const struct faa_answer *answer, const struct faa_outcome *outcome)
+{
+    if (outcome->verdict == FAA_VERDICT_WRONG_PROTOCOL)
+        return "does it speak the other OTLP protocol?";
+    switch (answer->curl_code) {
+    case CURLE_OK:
+        break;
+    case CURLE_COULDNT_CONNECT:
+        return "is Jaeger or a collector running there?";
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return "is the host name right?";
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+        return "are https and its certificate right?";
+    default:
+        return NULL;
+    }
+    if (answer->status == 401 || answer->status == 403)
+        return "it wants credentials";
+    if (answer->status == 404 || answer->status == 405 ||
+        (outcome->verdict == FAA_VERDICT_REFUSED && answer->status == 200))
+        return "is it an OTLP endpoint? Jaeger's are ports 4317 and 4318";
+    return NULL;
+}
+
+static struct faa_outcome post(struct faa_transport *t, int grpc, const struct faa_batch *batch,
+                               int (*give_up)(void *arg), void *arg)
+{
+    struct faa_outcome outcome = {.verdict = FAA_VERDICT_RETRY};
+    uint64_t begin = faa_clock_mono_ns();
+    if (open_all(t) != 0) {
+        close_all(t);
+        snprintf(outcome.reason, sizeof(outcome.reason), "out of memory or descriptors");
+        return outcome;
+    }
+    memset(&t->answer, 0, offsetof(struct faa_answer, body));
+    t->answer.grpc_status = -1;
+    t->error[0] = '\0';
+    curl_easy_reset(t->easy);
+    set_common_options(t);
+    set_request(t, grpc, batch);
+    read_info(t, faa_loop_run(t->loop, t->easy, give_up, arg));
+    if (t->answer.curl_code != CURLE_OK)
+        put_error(t, &outcome);
+    if (grpc)
+        faa_grpc_judge(&t->answer, &outcome);
+    else
+        faa_http_judge(&t->answer, t->endpoint.tls, &outcome);
+    outcome.hint = hint_for(&t->answer, &outcome);
+    faa_debug("%u spans, %zu bytes to %s (%s): %s in %.1f ms", batch->spans, batch->len,
+              grpc ? t->endpoint.shown : t->endpoint.http_shown, grpc ? "OTLP/gRPC" : "OTLP/HTTP",
+              outcome.reason, (double)(faa_clock_mono_ns() - begin) / 1e6);
+    if (!t->private_fds)
+        close_all(t);
+    return outcome;
+}
+
+struct faa_outcome faa_transport_send(struct faa_transport *t, const struct faa_batch *batch,
+                                      int (*give_up)(void *arg), void *arg)
+{
+    struct faa_outcome outcome = post(t, t->grpc, batch, give_up, arg);
+    if (outcome.verdict != FAA_VERDICT_WRONG_PROTOCOL)
+        return outcome;
+    int answered = t->answer.curl_code == CURLE_OK;
+    if (t->config->protocol == FAA_PROTOCOL_DETECT) {
+        struct faa_outcome other = post(t, !t->grpc, batch, give_up, arg);
+        // A peer that is just going away fails in both protocols, and then nothing was learned.
+        if (other.verdict != FAA_VERDICT_WRONG_PROTOCOL && t->answer.curl_code == CURLE_OK) {
+            faa_debug("%s speaks %s: switching to it", t->endpoint.shown,
+                      t->grpc ? "OTLP/HTTP, not gRPC" : "gRPC, not OTLP/HTTP");
+            t->grpc = !t->grpc;
+            return other;
+        }
+    }
+    // A broken connection may be a collector that restarts; an answer will not change.
+    outcome.verdict = answered ? FAA_VERDICT_REFUSED : FAA_VERDICT_RETRY;
+    return outcome;
+}

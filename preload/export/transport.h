@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// One batch to the collector, in the protocol that it speaks.
+#ifndef FAA_EXPORT_TRANSPORT_H
+#define FAA_EXPORT_TRANSPORT_H
+
+#include "export/answer.h"
+#include "export/exporter.h"
+
+struct faa_transport;
+
+/// A request: an encoded message with FAA_OTLP_HEADROOM writable bytes before it.
+struct faa_batch {
+    uint8_t *message;
+    size_t len;
+    unsigned spans;
+};
+
+/// Opens nothing yet. `config` must outlive it; with `private_fds`, connections are kept between
+/// batches (see fdtable.h). NULL when out of memory or the endpoint cannot be used. Used by the
+/// exporter thread alone, as everything here.
+FAA_MUSTUSE struct faa_transport *faa_transport_new(const struct faa_exporter_config *config,
+                                                    int private_fds);
+void faa_transport_free(struct faa_transport *transport);
+
+/// Sends the batch once, and once more in the other protocol where that may be detected and the
+/// answer looks like it. Never FAA_VERDICT_WRONG_PROTOCOL. `give_up(arg)` is asked all the while;
+/// when it says so, the batch is left with FAA_VERDICT_RETRY.
+struct faa_outcome faa_transport_send(struct faa_transport *transport,
+                                      const struct faa_batch *batch, int (*give_up)(void *arg),
+                                      void *arg);
+
+/// The endpoint as it may be shown, without credentials.
+const char *faa_transport_endpoint(const struct faa_transport *transport);
+
+#endif

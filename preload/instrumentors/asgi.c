@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+// One request: from the call of the application to the last chunk of the response.
+#include "instrumentors/asgi.h"
+
+#include "python/awaitable.h"
+#include "python/err.h"
+#include "python/exception.h"
+#include "python/wrapper.h"
+#include "span/http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char owner; // Its address marks the spans of this file.
+
+static struct faa_request *request_of(PyObject *span)
+{
+    struct faa_pyspan *s = faa_pyspan(span);
+    return s->owner == &owner ? s->extra : NULL;
+}
+
+static void free_request(void *extra)
+{
+    struct faa_request *request = extra;
+    faa_clear(&request->headers);
+    free(request);
+}
+
+// The current request's span object (new reference), if it is not over.
+static PyObject *current_request(void)
+{
+    PyObject *span = faa_context_current();
+    struct faa_request *request = span ? request_of(span) : NULL;
+    if (!request || !request->headers)
+        faa_clear(&span);
+    return span;
+}
+
+static void append_route(struct faa_request *r, size_t at, struct faa_str path)
+{
+    size_t room = sizeof(r->route) - at;
+    size_t n = path.n < room ? path.n : room;
+    memcpy(r->route + at, path.p, n);
+    r->route_len = at + n;
+}
+
+void faa_asgi_note_mount(struct faa_str path)
+{
+    PyObject *span = current_request();
+    if (!span)
+        return;
+    struct faa_request *r = request_of(span);
+    append_route(r, r->mount_len, path);
+    r->mount_len = r->route_len;
+    r->has_mount = 1;
+    Py_DecRef(span);
+}
+
+void faa_asgi_note_route(struct faa_str path)
+{
+    PyObject *span = current_request();
+    if (!span)
+        return;
+    struct faa_request *r = request_of(span);
+    append_route(r, r->mount_len, path);
+    r->has_route = 1;
+    Py_DecRef(span);
+}
+
+// The application's root (uvicorn --root-path, FastAPI(root_path=…)) belongs to the route when it
+// belongs to the path. FastAPI sets it between its own __call__ and Starlette's.
+static void note_root(struct faa_request *r, PyObject *scope)
+{
+    PyObject *root, *path = NULL;
+    if (r->has_mount || r->has_route)
+        return;
+    faa_dict_get(scope, FAA_NAME(root_path), &root);
+    struct faa_str text = faa_text(root);
+    if (text.n) {
+        faa_dict_get(scope, FAA_NAME(path), &path);
+        struct faa_str full = faa_text(path);
+        if (full.n < text.n || memcmp(full.p, text.p, text.n) != 0)
+            text.n = 0;
+    }
+    while (text.n && text.p[text.n - 1] == '/')
+        text.n--;
+    append_route(r, 0, text);
+    r->mount_len = r->route_len;
+    Py_DecRef(root);
+    Py_DecRef(path);
+}
+
+static void set_name_and_route(struct faa_span *span, struct faa_request *r)
+{
+    char name[FAA_SPAN_NAME_MAX];
+    // A mount alone that ended in 404 matched nothing.
+    int routed = r->has_route || (r->has_mount && r->status != 404);
+    struct faa_str route = {r->route, routed ? r->route_len : 0};
+    if (routed && !route.n)
+        route = FAA_STR("/");
+    if (route.n)
+        faa_span_set_str(span, FAA_KEY_HTTP_ROUTE, route);
+    int n = snprintf(name, sizeof(name), "%.*s%s%.*s", (int)r->method.n, r->method.p,
+                     route.n ? " " : "", (int)route.n, route.p);
+    if (n > 0)
+        faa_span_set_name(span, (struct faa_str){name, (size_t)n < sizeof(name) ? (size_t)n
+                                                                              : sizeof(name) - 1});
+}
+
+static void end_request(PyObject *object)
+{
+    struct faa_span *span = &faa_pyspan(object)->span;
+    struct faa_request *r = request_of(object);
+    if (!span->recording)
+        return;
+    set_name_and_route(span, r);
+    faa_http_set_status(span, r->status, 500);
+    faa_span_end(span, r->end_ns);
+}
+
+// The response is complete. A server error waits for the exception behind it: the framework raises
+// it again after it has sent the error page.
+static void complete(PyObject *object)
+{
+    struct faa_request *r = request_of(object);
+    r->end_ns = faa_span_now(&faa_pyspan(object)->span);
+    if (r->status < 500)
+        end_request(object);
+}
+
+static int is_true(PyObject *dict, PyObject *key)
+{
+    PyObject *value;
+    int yes = faa_dict_get(dict, key, &value) == 1 && PyObject_IsTrue(value) == 1;
+    PyErr_Clear();
+    Py_DecRef(value);
+    return yes;
+}
+
+static void observe(PyObject *object, PyObject *message)
+{
+    struct faa_request *r = request_of(object);
+    PyObject *type, *status;
+    if (r->end_ns || !faa_is_dict(message))
+        return;
+    faa_dict_get(message, FAA_NAME(type), &type);
+    struct faa_str name = faa_text(type);
+    if (faa_str_eq(name, FAA_STR("http.response.start"))) {
+        faa_dict_get(message, FAA_NAME(status), &status);
+        long long code = faa_int(status, 0);
+        r->status = code >= 100 && code <= 999 ? (int)code : 0;
+        r->has_trailers = is_true(message, FAA_NAME(trailers));
+        Py_DecRef(status);
+    } else if (faa_str_eq(name, FAA_STR("http.response.body")) ||
+               faa_str_eq(name, FAA_STR("http.response.zerocopysend"))) {
+        if (!r->has_trailers && !is_true(message, FAA_NAME(more_body)))
+            complete(object);
+    } else if (faa_str_eq(name, FAA_STR("http.response.trailers"))) {
+        if (!is_true(message, FAA_NAME(more_trailers)))
+            complete(object);
+    } else if (faa_str_eq(name, FAA_STR("http.response.pathsend"))) {
+        if (!r->has_trailers)
+            complete(object);
+    }
+    Py_DecRef(type);
+}
+
+static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
+                           PyObject *kwnames)
+{
+    if (FAA_NARGS(nargsf) == 1) {
+        int saved = errno;
+        observe(data, args[0]);
+        errno = saved;
+    }
+    return faa_call(wrapped, args, nargsf, kwnames);
+}
+
+static void enter(PyObject *object)
+{
+    faa_context_activate(object);
+}
+
+static void leave(PyObject *object, enum faa_outcome outcome, PyObject *exception)
+{
+    struct faa_request *r = request_of(object);
+    struct faa_span *span = &faa_pyspan(object)->span;
+    faa_context_deactivate(object);
+    if (outcome == FAA_RAISED && exception && !faa_exception_is_cancellation(exception))
+        faa_span_record_exception(span, exception);
+    end_request(object);
+    faa_clear(&r->headers);
+}
+
+static const struct faa_awaitable_ops request_ops = {enter, leave};
+
+static PyObject *new_request(PyObject *scope, PyObject *headers, const char *scope_name)
+{
+    struct faa_request *r = calloc(1, sizeof(*r));
+    PyObject *object = r ? faa_pyspan_new() : NULL;
+    if (!object) {
+        free(r);
+        return NULL;
+    }
+    struct faa_pyspan *s = faa_pyspan(object);
+    s->owner = &owner;
+    s->extra = r;
+    s->free_extra = free_request;
+    r->headers = faa_newref(headers);
+    faa_asgi_read_scope(&s->span, r, scope, scope_name);
+    note_root(r, scope);
+    return object;
+}
+
+// Calls the application with our `send`, and puts the proxy around what it returns.
+static PyObject *call_traced(PyObject *wrapped, PyObject *const *args, PyObject *object)
+{
+    PyObject *send = faa_wrapper_new(args[3], send_hook, object);
+    if (!send) {
+        PyErr_Clear();
+        return faa_call(wrapped, args, 4, NULL);
+    }
+    PyObject *own[4] = {args[0], args[1], args[2], send};
+    PyObject *result = faa_call(wrapped, own, 4, NULL);
+    Py_DecRef(send);
+    if (!result)
+        return NULL;
+    PyObject *proxy = faa_awaitable_new(result, &request_ops, object);
+    if (!proxy) {
+        PyErr_Clear();
+        return result;
+    }
+    Py_DecRef(result);
+    return proxy;
+}
+
+// A request of this scope that nobody has seen yet: its new span object, else NULL.
+static PyObject *begin_request(PyObject *scope, const char *scope_name)
+{
+    PyObject *type, *headers = NULL, *object = NULL;
+    if (!faa_is_dict(scope))
+        return NULL;
+    faa_dict_get(scope, FAA_NAME(type), &type);
+    if (faa_str_eq(faa_text(type), FAA_STR("http")) &&
+        faa_dict_get(scope, FAA_NAME(headers), &headers) == 1) {
+        PyObject *outer = current_request();
+        if (outer && request_of(outer)->headers == headers)
+            note_root(request_of(outer), scope);
+        else
+            object = new_request(scope, headers, scope_name);
+        Py_DecRef(outer);
+    }
+    Py_DecRef(type);
+    Py_DecRef(headers);
+    return object;
+}
+
+PyObject *faa_asgi_call(PyObject *wrapped, PyObject *const *args, size_t nargsf, PyObject *kwnames,
+                        const char *scope_name)
+{
+    PyObject *object = NULL;
+    if (FAA_NARGS(nargsf) == 4 && !kwnames) {
+        int saved = errno;
+        object = begin_request(args[1], scope_name);
+        errno = saved;
+    }
+    if (!object)
+        return faa_call(wrapped, args, nargsf, kwnames);
+    PyObject *result = call_traced(wrapped, args, object);
+    Py_DecRef(object);
+    return result;
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// The server edge that the ASGI instrumentors share: one SERVER span for one HTTP request.
+#ifndef FAA_INSTRUMENTORS_ASGI_H
+#define FAA_INSTRUMENTORS_ASGI_H
+
+#include "python/pyspan.h"
+
+enum { FAA_ROUTE_MAX = 512 };
+
+/// What a request's span needs until it ends. Owned by its faa.span object.
+struct faa_request {
+    PyObject *headers; ///< scope["headers"]: tells this request from another; NULL when it is over.
+    struct faa_str method; ///< For the span's name; static.
+    char route[FAA_ROUTE_MAX]; ///< Templates of the mounts gone through, then the route's.
+    size_t route_len;
+    size_t mount_len; ///< The part of `route` that comes from mounts and the application's root.
+    int has_route;    ///< A route was chosen; else only mounts were.
+    int has_mount;
+    int status; ///< Of the response; 0: none yet.
+    int has_trailers;
+    uint64_t end_ns; ///< When the response was complete; 0: not yet.
+};
+
+/// The hook body for an application's `__call__(self, scope, receive, send)`. A call that is part
+/// of a request seen already (super(), a mounted application) is passed on.
+PyObject *faa_asgi_call(PyObject *wrapped, PyObject *const *args, size_t nargsf, PyObject *kwnames,
+                        const char *scope_name);
+
+/// Notes on the current request that a mount, or a route, with this path template handles it.
+void faa_asgi_note_mount(struct faa_str path);
+void faa_asgi_note_route(struct faa_str path);
+
+/// Reads the scope's method, URL, addresses and headers into the span, which is started here.
+void faa_asgi_read_scope(struct faa_span *span, struct faa_request *request, PyObject *scope,
+                         const char *scope_name);
+
+#endif

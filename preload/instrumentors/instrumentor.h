@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// What an instrumentor is, and the list of all of them.
+//
+// To add a library, write instrumentors/<name>.c, which defines `const struct faa_instrumentor
+// faa_instrumentor_<name>`, and add one line to the list. docs/EXTENDING.md walks through it.
+#ifndef FAA_INSTRUMENTORS_INSTRUMENTOR_H
+#define FAA_INSTRUMENTORS_INSTRUMENTOR_H
+
+#include "python/capi.h"
+
+#define FAA_INSTRUMENTORS(X)                                                                       \
+    X(fastapi)                                                                                     \
+    X(requests)                                                                                    \
+    X(sqlalchemy)                                                                                  \
+    X(starlette)
+
+struct faa_instrumentor {
+    const char *name;   ///< As in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS; also the package's name.
+    const char *module; ///< The module after whose import `install` runs.
+    /// Hooks into the library, all or nothing: 0, or -1 when its shape is not the expected one, with
+    /// a debug line that says what is missing. Runs with no error set; may leave one.
+    int (*install)(PyObject *module);
+};
+
+#define X(name) extern const struct faa_instrumentor faa_instrumentor_##name;
+FAA_INSTRUMENTORS(X)
+#undef X
+
+#endif

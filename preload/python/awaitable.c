@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+// The awaitable proxy's type: a coroutine in all but its C type. What is sent, thrown, yielded,
+// returned and raised passes through unchanged.
+#include "python/awaitable.h"
+
+#include "python/err.h"
+#include "python/forward.h"
+
+#define AM_SEND 81 // Py_am_send, from 3.10 on.
+
+PyAPI_DATA(PyTypeObject) PyCoro_Type;
+
+enum phase { NEW, RUNNING, FINISHED };
+
+struct awaitable {
+    PyObject *inner;
+    PyObject *iter; // What is stepped: `inner` itself if it is a coroutine.
+    PyObject *data;
+    const struct faa_awaitable_ops *ops;
+    enum phase phase;
+};
+
+static PyObject *type;
+static PyObject *own_names;
+
+// Tells the end once. The caller has no error set.
+static void finish(struct awaitable *a, enum faa_outcome outcome, PyObject *exception)
+{
+    if (a->phase == FINISHED)
+        return;
+    a->phase = FINISHED;
+    a->ops->leave(a->data, outcome, exception);
+}
+
+// Tells the end by the error that is set, which stays set.
+static void finish_with_error(struct awaitable *a)
+{
+    struct faa_err e = faa_err_save();
+    PyErr_NormalizeException(&e.type, &e.value, &e.traceback);
+    if (e.traceback)
+        PyException_SetTraceback(e.value, e.traceback);
+    finish(a, FAA_RAISED, e.value);
+    faa_err_restore(&e);
+}
+
+static int begin(struct awaitable *a)
+{
+    a->phase = RUNNING;
+    if (faa_is_type(a->inner, (PyObject *)&PyCoro_Type))
+        a->iter = faa_newref(a->inner);
+    else
+        a->iter = PyObject_CallMethod(a->inner, "__await__", NULL);
+    if (!a->iter) {
+        finish_with_error(a);
+        return -1;
+    }
+    int saved = errno;
+    a->ops->enter(a->data);
+    errno = saved;
+    return 0;
+}
+
+static enum faa_send_result step(PyObject *self, PyObject *arg, PyObject **result)
+{
+    struct awaitable *a = faa_state(self);
+    *result = NULL;
+    if (a->phase == NEW && begin(a))
+        return FAA_SEND_ERROR;
+    PyObject *iter = a->iter ? a->iter : a->inner;
+    if (!iter) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+        return FAA_SEND_ERROR;
+    }
+    enum faa_send_result r = faa_iter_send(iter, arg, result);
+    if (r == FAA_SEND_ERROR) {
+        finish_with_error(a);
+    } else if (r == FAA_SEND_RETURN) {
+        int saved = errno;
+        finish(a, FAA_RETURNED, NULL);
+        errno = saved;
+    }
+    return r;
+}
+
+// As a generator does it: the value becomes that of StopIteration, whatever its type.
+static PyObject *stop_with(PyObject *value)
+{
+    PyObject *stop = PyObject_CallFunctionObjArgs(PyExc_StopIteration, value, NULL);
+    if (stop)
+        PyErr_SetObject(PyExc_StopIteration, stop);
+    Py_DecRef(stop);
+    Py_DecRef(value);
+    return NULL;
+}
+
+static PyObject *awaitable_iternext(PyObject *self)
+{
+    PyObject *result;
+    enum faa_send_result r = step(self, Py_None, &result);
+    if (r != FAA_SEND_RETURN)
+        return result;
+    if (result != Py_None)
+        return stop_with(result);
+    Py_DecRef(result);
+    return NULL; // No error set: the interpreter's short form of StopIteration(None).
+}
+
+static int awaitable_am_send(PyObject *self, PyObject *arg, PyObject **result)
+{
+    return (int)step(self, arg, result);
+}
+
+static PyObject *awaitable_send(PyObject *self, PyObject *arg)
+{
+    PyObject *result;
+    return step(self, arg, &result) == FAA_SEND_RETURN ? stop_with(result) : result;
+}
+
+static PyObject *awaitable_throw(PyObject *self, PyObject *args)
+{
+    struct awaitable *a = faa_state(self);
+    PyObject *target = a->iter ? a->iter : a->inner;
+    PyObject *throw = target ? PyObject_GetAttrString(target, "throw") : NULL;
+    PyObject *result = throw ? PyObject_Call(throw, args, NULL) : NULL;
+    Py_DecRef(throw);
+    if (result)
+        return result;
+    if (PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        struct faa_err e = faa_err_save();
+        finish(a, FAA_RETURNED, NULL);
+        faa_err_restore(&e);
+    } else {
+        finish_with_error(a);
+    }
+    return NULL;
+}
+
+static PyObject *awaitable_close(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct awaitable *a = faa_state(self);
+    PyObject *target = a->iter ? a->iter : a->inner;
+    PyObject *result =
+        target ? PyObject_CallMethodObjArgs(target, FAA_NAME(close), NULL) : faa_newref(Py_None);
+    if (result)
+        finish(a, FAA_CLOSED, NULL);
+    else
+        finish_with_error(a);
+    return result;
+}
+
+static PyObject *awaitable_iter(PyObject *self)
+{
+    return faa_newref(self);
+}
+
+static PyObject *awaitable_getattro(PyObject *self, PyObject *name)
+{
+    struct awaitable *a = faa_state(self);
+    return faa_forward_getattr(self, a->inner, own_names, name);
+}
+
+static int awaitable_setattro(PyObject *self, PyObject *name, PyObject *value)
+{
+    struct awaitable *a = faa_state(self);
+    return faa_forward_setattr(self, a->inner, name, value);
+}
+
+static PyObject *awaitable_repr(PyObject *self)
+{
+    struct awaitable *a = faa_state(self);
+    return PyObject_Repr(a->inner ? a->inner : Py_None);
+}
+
+static int awaitable_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    struct awaitable *a = faa_state(self);
+    Py_VISIT(a->inner);
+    Py_VISIT(a->iter);
+    Py_VISIT(a->data);
+    return faa_visit_type(self, visit, arg);
+}
+
+// Dropping the coroutine may run the application's `finally` blocks: they still belong to what is
+// traced, so the end is told after them.
+static int awaitable_clear(PyObject *self)
+{
+    struct awaitable *a = faa_state(self);
+    struct faa_err e = faa_err_save();
+    faa_clear(&a->iter);
+    faa_clear(&a->inner);
+    PyErr_Clear();
+    if (a->data)
+        finish(a, FAA_CLOSED, NULL);
+    faa_clear(&a->data);
+    faa_err_restore(&e);
+    return 0;
+}
+
+static void awaitable_dealloc(PyObject *self)
+{
+    PyObject_GC_UnTrack(self);
+    awaitable_clear(self);
+    faa_free(self, 1);
+}
+
+static PyMethodDef methods[] = {
+    {"send", awaitable_send, METH_O, NULL},
+    {"throw", awaitable_throw, METH_VARARGS, NULL},
+    {"close", awaitable_close, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_am_await, awaitable_iter},          {Py_tp_iter, awaitable_iter},
+    {Py_tp_iternext, awaitable_iternext},   {Py_tp_getattro, awaitable_getattro},
+    {Py_tp_setattro, awaitable_setattro},   {Py_tp_repr, awaitable_repr},
+    {Py_tp_traverse, awaitable_traverse},   {Py_tp_clear, awaitable_clear},
+    {Py_tp_dealloc, awaitable_dealloc},     {Py_tp_methods, methods},
+    {0, NULL},                              {0, NULL}, // The first of the two may be AM_SEND.
+};
+
+static PyType_Spec spec = {
+    .name = "faa.awaitable",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = slots,
+};
+
+int faa_awaitable_init(void)
+{
+    static const char *const names[] = {"send",     "throw",    "close", "__await__",
+                                        "__iter__", "__next__", NULL};
+    if (faa_has_am_send())
+        slots[FAA_COUNT(slots) - 2] = (PyType_Slot){AM_SEND, awaitable_am_send};
+    own_names = faa_forward_names(names);
+    type = own_names ? faa_type_new(&spec, sizeof(struct awaitable)) : NULL;
+    return type ? 0 : -1;
+}
+
+PyObject *faa_awaitable_new(PyObject *inner, const struct faa_awaitable_ops *ops, PyObject *data)
+{
+    PyObject *self = faa_alloc(type);
+    if (!self)
+        return NULL;
+    struct awaitable *a = faa_state(self);
+    a->inner = faa_newref(inner);
+    a->data = faa_newref(data);
+    a->ops = ops;
+    return self;
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+// The one place that knows Python versions.
+#include "python/capi.h"
+
+#include <stdlib.h>
+
+// Newer than 3.9, or not in the limited API: absent means NULL.
+#pragma weak PyObject_Vectorcall
+PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *callable, PyObject *const *args,
+                                           size_t nargsf, PyObject *kwnames);
+#pragma weak PyIter_Send
+PyAPI_FUNC(int) PyIter_Send(PyObject *iter, PyObject *arg, PyObject **result);
+
+PyObject *faa_names[FAA_NAME_COUNT];
+
+static size_t head_size; // Of a bare object in this interpreter, rounded up for our state.
+static int version;
+
+int faa_capi_init(void)
+{
+    static const char *const names[] = {
+#define X(name) #name,
+        FAA_NAMES(X)
+#undef X
+    };
+    for (size_t i = 0; i < FAA_COUNT(names); i++)
+        if (!faa_names[i] && !(faa_names[i] = PyUnicode_InternFromString(names[i])))
+            return -1;
+    const char *v = Py_GetVersion();
+    char *end;
+    long major = strtol(v, &end, 10);
+    version = (int)(major << 8 | (*end == '.' ? strtol(end + 1, NULL, 10) : 0));
+    PyObject *size = PyObject_GetAttrString((PyObject *)&PyBaseObject_Type, "__basicsize__");
+    if (!size)
+        return -1;
+    size_t align = _Alignof(max_align_t);
+    head_size = ((size_t)PyLong_AsLong(size) + align - 1) / align * align;
+    Py_DecRef(size);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+int faa_capi_version(void)
+{
+    return version;
+}
+
+static PyObject *call_with_tuple(PyObject *callable, PyObject *const *args, size_t n,
+                                 PyObject *kwnames)
+{
+    Py_ssize_t named = kwnames ? PyTuple_Size(kwnames) : 0;
+    PyObject *tuple = PyTuple_New((Py_ssize_t)n);
+    PyObject *dict = named > 0 ? PyDict_New() : NULL;
+    PyObject *result = NULL;
+    if (!tuple || (named > 0 && !dict))
+        goto out;
+    for (size_t i = 0; i < n; i++)
+        PyTuple_SetItem(tuple, (Py_ssize_t)i, faa_newref(args[i]));
+    for (Py_ssize_t i = 0; i < named; i++)
+        if (PyDict_SetItem(dict, PyTuple_GetItem(kwnames, i), args[n + (size_t)i]))
+            goto out;
+    result = PyObject_Call(callable, tuple, dict);
+out:
+    Py_DecRef(tuple);
+    Py_DecRef(dict);
+    return result;
+}
+
+PyObject *faa_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    if (PyObject_Vectorcall)
+        return PyObject_Vectorcall(callable, args, nargsf, kwnames);
+    return call_with_tuple(callable, args, FAA_NARGS(nargsf), kwnames);
+}
+
+int faa_has_am_send(void)
+{
+    return PyIter_Send != NULL;
+}
+
+// Before 3.10 a finished coroutine says so by StopIteration.
+static enum faa_send_result result_of_stop(PyObject **result)
+{
+    PyObject *type, *value, *traceback;
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration))
+        return FAA_SEND_ERROR;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    *result = value ? PyObject_GetAttrString(value, "value") : NULL;
+    Py_DecRef(type);
+    Py_DecRef(value);
+    Py_DecRef(traceback);
+    return *result ? FAA_SEND_RETURN : FAA_SEND_ERROR;
+}
+
+enum faa_send_result faa_iter_send(PyObject *iter, PyObject *arg, PyObject **result)
+{
+    *result = NULL;
+    if (PyIter_Send)
+        return (enum faa_send_result)PyIter_Send(iter, arg, result);
+    *result = PyObject_CallMethodObjArgs(iter, FAA_NAME(send), arg, NULL);
+    return *result ? FAA_SEND_NEXT : result_of_stop(result);
+}
+
+int faa_is_subclass_of(PyObject *object, unsigned long flag)
+{
+    PyObject *type = PyObject_Type(object);
+    int yes = (PyType_GetFlags((PyTypeObject *)type) & flag) != 0;
+    Py_DecRef(type);
+    return yes;
+}
+
+int faa_is_type(PyObject *object, PyObject *type)
+{
+    PyObject *actual = PyObject_Type(object);
+    Py_DecRef(actual); // The object keeps it.
+    return actual == type;
+}
+
+int faa_getattr(PyObject *object, PyObject *name, PyObject **out)
+{
+    *out = PyObject_GetAttr(object, name);
+    if (*out)
+        return 1;
+    int absent = PyErr_ExceptionMatches(PyExc_AttributeError);
+    PyErr_Clear();
+    return absent ? 0 : -1;
+}
+
+int faa_dict_get(PyObject *dict, PyObject *key, PyObject **out)
+{
+    *out = faa_newref(PyDict_GetItemWithError(dict, key));
+    if (*out)
+        return 1;
+    int failed = PyErr_Occurred() != NULL;
+    PyErr_Clear();
+    return failed ? -1 : 0;
+}
+
+struct faa_str faa_text(PyObject *object)
+{
+    struct faa_str text = {"", 0};
+    Py_ssize_t n = 0;
+    if (object && faa_is_str(object)) {
+        const char *p = PyUnicode_AsUTF8AndSize(object, &n);
+        if (p)
+            text = (struct faa_str){p, (size_t)n};
+        else
+            PyErr_Clear();
+    } else if (object && faa_is_bytes(object)) {
+        char *p = NULL;
+        if (PyBytes_AsStringAndSize(object, &p, &n) == 0)
+            text = (struct faa_str){p, (size_t)n};
+    }
+    return text;
+}
+
+long long faa_int(PyObject *object, long long fallback)
+{
+    if (!object || !faa_is_int(object))
+        return fallback;
+    long long value = PyLong_AsLongLong(object);
+    if (value == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        return fallback;
+    }
+    return value;
+}
+
+static void shift_members(PyType_Spec *spec)
+{
+    for (PyType_Slot *slot = spec->slots; slot->slot; slot++)
+        if (slot->slot == Py_tp_members)
+            for (PyMemberDef *m = slot->pfunc; m->name; m++)
+                m->offset += (Py_ssize_t)head_size;
+}
+
+PyObject *faa_type_new(PyType_Spec *spec, size_t state_size)
+{
+    spec->basicsize = (int)(head_size + state_size);
+    shift_members(spec);
+    return PyType_FromSpec(spec);
+}
+
+void *faa_state(PyObject *self)
+{
+    return (char *)self + head_size;
+}
+
+PyObject *faa_alloc(PyObject *type)
+{
+    return PyType_GenericAlloc((PyTypeObject *)type, 0);
+}
+
+int faa_visit_type(PyObject *self, visitproc visit, void *arg)
+{
+    PyObject *type = PyObject_Type(self);
+    Py_DecRef(type); // The instance keeps it.
+    return visit(type, arg);
+}
+
+void faa_free(PyObject *self, int is_gc)
+{
+    PyObject *type = PyObject_Type(self);
+    if (is_gc)
+        PyObject_GC_Del(self);
+    else
+        PyObject_Free(self);
+    Py_DecRef(type); // The reference of PyObject_Type,
+    Py_DecRef(type); // and the one that every instance of a heap type holds.
+}
+
+void faa_clear(PyObject **slot)
+{
+    PyObject *old = *slot;
+    *slot = NULL;
+    Py_DecRef(old);
+}
+
+PyObject *faa_newref(PyObject *object)
+{
+    Py_IncRef(object);
+    return object;
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+// CPython's C API as every file of python/ and instrumentors/ sees it.
+//
+// The stable ABI of 3.9, and nothing that knows how an object is laid out: one binary serves
+// CPython 3.9 to 3.14, with the GIL and without. What the limited headers hide but every version
+// exports is declared here; what newer versions alone have is weak and tested before use.
+#ifndef FAA_PYTHON_CAPI_H
+#define FAA_PYTHON_CAPI_H
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x03090000
+#include <Python.h>
+#include <structmember.h>
+
+#include "base/str.h"
+
+// These macros read or write object headers, whose size depends on the build.
+#undef Py_INCREF
+#undef Py_DECREF
+#undef Py_XINCREF
+#undef Py_XDECREF
+#undef Py_CLEAR
+#undef Py_REFCNT
+#undef Py_TYPE
+#undef Py_SIZE
+#undef Py_NewRef
+#undef Py_XNewRef
+#undef PyUnicode_Check
+#undef PyLong_Check
+#undef PyTuple_Check
+#undef PyList_Check
+#undef PyDict_Check
+#undef PyBytes_Check
+#undef PyObject_TypeCheck
+#undef PyType_Check
+#undef Py_IS_TYPE
+#pragma GCC poison Py_INCREF Py_DECREF Py_XINCREF Py_XDECREF Py_CLEAR Py_REFCNT Py_TYPE Py_SIZE
+#pragma GCC poison Py_NewRef Py_XNewRef PyUnicode_Check PyLong_Check PyTuple_Check PyList_Check
+#pragma GCC poison PyDict_Check PyBytes_Check PyObject_TypeCheck PyType_Check Py_IS_TYPE
+
+// Exported by every supported version, hidden from the limited headers of some.
+PyAPI_FUNC(PyObject *) PyContextVar_New(const char *name, PyObject *default_value);
+PyAPI_FUNC(int) PyContextVar_Get(PyObject *var, PyObject *default_value, PyObject **value);
+PyAPI_FUNC(PyObject *) PyContextVar_Set(PyObject *var, PyObject *value);
+PyAPI_FUNC(PyObject *) PyMethod_New(PyObject *function, PyObject *self);
+PyAPI_FUNC(const char *) PyUnicode_AsUTF8AndSize(PyObject *unicode, Py_ssize_t *size);
+
+/// PySendResult of 3.10.
+enum faa_send_result { FAA_SEND_RETURN = 0, FAA_SEND_ERROR = -1, FAA_SEND_NEXT = 1 };
+
+/// One call with the vectorcall convention: `nargsf` may carry PY_VECTORCALL_ARGUMENTS_OFFSET.
+PyObject *faa_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+
+/// The function type of a vectorcall slot, and the flag in its argument count.
+typedef PyObject *(*faa_vectorcallfunc)(PyObject *self, PyObject *const *args, size_t nargsf,
+                                        PyObject *kwnames);
+#define FAA_NARGS(nargsf) ((nargsf) & ~((size_t)1 << (8 * sizeof(size_t) - 1)))
+
+/// One step of an awaitable's iterator: PyIter_Send, or what stands for it before 3.10.
+/// On FAA_SEND_RETURN and FAA_SEND_NEXT, `*result` is a new reference.
+enum faa_send_result faa_iter_send(PyObject *iter, PyObject *arg, PyObject **result);
+
+/// True from 3.10 on: types may have the am_send slot.
+int faa_has_am_send(void);
+
+/// Names that we look up, interned once.
+#define FAA_NAMES(X)                                                                               \
+    X(__module__)                                                                                  \
+    X(__name__)                                                                                    \
+    X(__qualname__)                                                                                \
+    X(__version__)                                                                                 \
+    X(__wrapped__)                                                                                 \
+    X(_faa_span)                                                                                   \
+    X(_initializing)                                                                               \
+    X(client)                                                                                      \
+    X(close)                                                                                       \
+    X(co_filename)                                                                                 \
+    X(co_name)                                                                                     \
+    X(co_qualname)                                                                                 \
+    X(create_module)                                                                               \
+    X(database)                                                                                    \
+    X(dialect)                                                                                     \
+    X(effective_route_context)                                                                     \
+    X(engine)                                                                                      \
+    X(exec_module)                                                                                 \
+    X(execution_context)                                                                           \
+    X(f_code)                                                                                      \
+    X(fastapi)                                                                                     \
+    X(find_spec)                                                                                   \
+    X(headers)                                                                                     \
+    X(host)                                                                                        \
+    X(http_version)                                                                                \
+    X(loader)                                                                                      \
+    X(method)                                                                                      \
+    X(more_body)                                                                                   \
+    X(more_trailers)                                                                               \
+    X(name)                                                                                        \
+    X(original_exception)                                                                          \
+    X(original_route)                                                                              \
+    X(path)                                                                                        \
+    X(pgcode)                                                                                      \
+    X(port)                                                                                        \
+    X(query_string)                                                                                \
+    X(raw)                                                                                         \
+    X(raw_path)                                                                                    \
+    X(root_path)                                                                                   \
+    X(scheme)                                                                                      \
+    X(send)                                                                                        \
+    X(server)                                                                                      \
+    X(sqlstate)                                                                                    \
+    X(status)                                                                                      \
+    X(status_code)                                                                                 \
+    X(tb_frame)                                                                                    \
+    X(tb_lineno)                                                                                   \
+    X(tb_next)                                                                                     \
+    X(trailers)                                                                                    \
+    X(type)                                                                                        \
+    X(url)                                                                                         \
+    X(version)
+
+enum faa_name {
+#define X(name) FAA_NAME_##name,
+    FAA_NAMES(X)
+#undef X
+        FAA_NAME_COUNT
+};
+
+/// Borrowed, immortal for us.
+extern PyObject *faa_names[FAA_NAME_COUNT];
+#define FAA_NAME(name) (faa_names[FAA_NAME_##name])
+
+/// Prepares this module. 0, or -1 with a Python error.
+FAA_MUSTUSE int faa_capi_init(void);
+
+/// The interpreter's version as (major << 8 | minor), e.g. 0x030b.
+int faa_capi_version(void);
+
+/// Type tests without macros. `flag` is a Py_TPFLAGS_…_SUBCLASS.
+int faa_is_subclass_of(PyObject *object, unsigned long flag);
+#define faa_is_str(o) faa_is_subclass_of((o), Py_TPFLAGS_UNICODE_SUBCLASS)
+#define faa_is_bytes(o) faa_is_subclass_of((o), Py_TPFLAGS_BYTES_SUBCLASS)
+#define faa_is_int(o) faa_is_subclass_of((o), Py_TPFLAGS_LONG_SUBCLASS)
+#define faa_is_tuple(o) faa_is_subclass_of((o), Py_TPFLAGS_TUPLE_SUBCLASS)
+#define faa_is_list(o) faa_is_subclass_of((o), Py_TPFLAGS_LIST_SUBCLASS)
+#define faa_is_dict(o) faa_is_subclass_of((o), Py_TPFLAGS_DICT_SUBCLASS)
+int faa_is_type(PyObject *object, PyObject *type); ///< Exactly this type.
+
+/// Attribute and item look-ups: -1 error (cleared: ours never matter to the application), 0 absent,
+/// 1 found with a new reference in *out, which is NULL otherwise.
+int faa_getattr(PyObject *object, PyObject *name, PyObject **out);
+int faa_dict_get(PyObject *dict, PyObject *key, PyObject **out);
+
+/// The bytes of a str (as UTF-8) or a bytes object, valid as long as it lives; empty, and no
+/// error set, for anything else and for a str that has no UTF-8 form (lone surrogates).
+struct faa_str faa_text(PyObject *object);
+
+/// An int's value, or `fallback` for anything else; no error is left set.
+long long faa_int(PyObject *object, long long fallback);
+
+/// A new heap type made of `spec`, whose instances have `state_size` bytes of state behind the
+/// object head. spec->basicsize is computed here, from this interpreter's object. `bases` may be
+/// NULL. A member "__vectorcalloffset__", given relative to the state, is shifted likewise.
+PyObject *faa_type_new(PyType_Spec *spec, size_t state_size);
+
+/// The state of an instance of a type made by faa_type_new.
+void *faa_state(PyObject *self);
+
+/// Allocates an instance with zeroed state; NULL with MemoryError.
+PyObject *faa_alloc(PyObject *type);
+
+/// For tp_traverse: instances of heap types hold their type.
+int faa_visit_type(PyObject *self, visitproc visit, void *arg);
+
+/// The last step of a tp_dealloc: frees the instance and drops its type.
+void faa_free(PyObject *self, int is_gc);
+
+/// Takes the reference out of *slot and drops it.
+void faa_clear(PyObject **slot);
+PyObject *faa_newref(PyObject *object); ///< The object, with one more reference; NULL stays NULL.
+
+#endif

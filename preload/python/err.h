@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// The application's error indicator and errno, kept around every hook.
+#ifndef FAA_PYTHON_ERR_H
+#define FAA_PYTHON_ERR_H
+
+#include "python/capi.h"
+
+#include <errno.h>
+
+struct faa_err {
+    PyObject *type, *value, *traceback;
+    int number;
+};
+
+/// Takes the error indicator away; hook code runs with none set.
+static inline struct faa_err faa_err_save(void)
+{
+    struct faa_err e = {NULL, NULL, NULL, errno};
+    PyErr_Fetch(&e.type, &e.value, &e.traceback);
+    return e;
+}
+
+/// Puts it back, dropping whatever the hook left.
+static inline void faa_err_restore(struct faa_err *e)
+{
+    PyErr_Restore(e->type, e->value, e->traceback);
+    errno = e->number;
+}
+
+#endif

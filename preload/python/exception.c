@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// Type, message and stack trace, walked in C: the traceback module costs milliseconds.
+#include "python/exception.h"
+
+#include <stdio.h>
+
+enum {
+    TYPE_MAX = 256,
+    STACK_MAX = FAA_SPAN_VALUE_MAX,
+    FRAMES_MAX = 64 // The innermost ones are told; a deep recursion must not cost a request.
+};
+
+static struct faa_str attribute(PyObject *object, PyObject *name, PyObject **holder)
+{
+    if (faa_getattr(object, name, holder) != 1)
+        return (struct faa_str){"", 0};
+    return faa_text(*holder);
+}
+
+size_t faa_exception_type(PyObject *exception, char *out, size_t cap)
+{
+    PyObject *type = PyObject_Type(exception), *m = NULL, *q = NULL;
+    struct faa_str module = attribute(type, FAA_NAME(__module__), &m);
+    struct faa_str name = attribute(type, FAA_NAME(__qualname__), &q);
+    int bare = module.n == 0 || faa_str_eq(module, FAA_STR("builtins"));
+    int n = snprintf(out, cap, "%.*s%s%.*s", bare ? 0 : (int)module.n, module.p, bare ? "" : ".",
+                     (int)name.n, name.p);
+    Py_DecRef(m);
+    Py_DecRef(q);
+    Py_DecRef(type);
+    return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
+}
+
+int faa_exception_is_cancellation(PyObject *exception)
+{
+    if (PyErr_GivenExceptionMatches(exception, PyExc_GeneratorExit) ||
+        PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt))
+        return 1;
+    PyObject *name = PyUnicode_FromString("asyncio.exceptions");
+    PyObject *module = name ? PyImport_GetModule(name) : NULL;
+    PyObject *cancelled = module ? PyObject_GetAttrString(module, "CancelledError") : NULL;
+    int yes = cancelled && PyErr_GivenExceptionMatches(exception, cancelled);
+    Py_DecRef(name);
+    Py_DecRef(module);
+    Py_DecRef(cancelled);
+    PyErr_Clear();
+    return yes;
+}
+
+// One line of a stack trace: the frame of `tb`.
+static size_t put_frame(PyObject *tb, char *out, size_t cap)
+{
+    PyObject *frame = NULL, *code = NULL, *line = NULL, *f = NULL, *q = NULL;
+    int n = 0;
+    if (faa_getattr(tb, FAA_NAME(tb_frame), &frame) != 1 ||
+        faa_getattr(frame, FAA_NAME(f_code), &code) != 1)
+        goto out;
+    faa_getattr(tb, FAA_NAME(tb_lineno), &line);
+    struct faa_str file = attribute(code, FAA_NAME(co_filename), &f);
+    struct faa_str name = attribute(code, FAA_NAME(co_qualname), &q);
+    if (!q) // Before 3.11.
+        name = attribute(code, FAA_NAME(co_name), &q);
+    n = snprintf(out, cap, "  File \"%.*s\", line %lld, in %.*s\n", (int)file.n, file.p,
+                 faa_int(line, 0), (int)name.n, name.p);
+out:
+    Py_DecRef(frame);
+    Py_DecRef(code);
+    Py_DecRef(line);
+    Py_DecRef(f);
+    Py_DecRef(q);
+    return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
+}
+
+// The next traceback object, dropping this one; NULL at the end.
+static PyObject *next_of(PyObject *tb)
+{
+    PyObject *next;
+    if (faa_getattr(tb, FAA_NAME(tb_next), &next) == 1 && next == Py_None)
+        faa_clear(&next);
+    Py_DecRef(tb);
+    return next;
+}
+
+static size_t put_stack(PyObject *exception, char *out, size_t cap)
+{
+    size_t n = (size_t)snprintf(out, cap, "Traceback (most recent call last):\n");
+    unsigned depth = 0;
+    for (PyObject *tb = PyException_GetTraceback(exception); tb; tb = next_of(tb))
+        depth++;
+    unsigned skip = depth > FRAMES_MAX ? depth - FRAMES_MAX : 0;
+    if (skip)
+        n += (size_t)snprintf(out + n, cap - n, "  [%u outer frames]\n", skip);
+    for (PyObject *tb = PyException_GetTraceback(exception); tb; tb = next_of(tb)) {
+        if (skip)
+            skip--;
+        else
+            n += put_frame(tb, out + n, cap - n);
+    }
+    return n;
+}
+
+void faa_span_record_exception(struct faa_span *span, PyObject *exception)
+{
+    if (!span->recording || !exception)
+        return;
+    char type[TYPE_MAX], stack[STACK_MAX];
+    struct faa_str type_name = {type, faa_exception_type(exception, type, sizeof(type))};
+    PyObject *text = PyObject_Str(exception);
+    PyErr_Clear();
+    struct faa_str message = faa_text(text);
+    size_t n = put_stack(exception, stack, sizeof(stack));
+    n += (size_t)snprintf(stack + n, sizeof(stack) - n, "%s: %.*s", type, (int)message.n,
+                          message.p);
+    if (n >= sizeof(stack))
+        n = sizeof(stack) - 1;
+
+    faa_span_set_status(span, FAA_STATUS_ERROR, message);
+    faa_span_set_str(span, FAA_KEY_ERROR_TYPE, type_name);
+    faa_span_add_event(span, FAA_STR("exception"));
+    faa_span_event_set_str(span, FAA_KEY_EXCEPTION_TYPE, type_name);
+    faa_span_event_set_str(span, FAA_KEY_EXCEPTION_MESSAGE, message);
+    faa_span_event_set_str(span, FAA_KEY_EXCEPTION_STACKTRACE, (struct faa_str){stack, n});
+    Py_DecRef(text);
+}

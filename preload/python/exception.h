@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// Exceptions in spans, after the semantic conventions for exceptions.
+#ifndef FAA_PYTHON_EXCEPTION_H
+#define FAA_PYTHON_EXCEPTION_H
+
+#include "python/capi.h"
+#include "span/span.h"
+
+/// Marks the span as failed by `exception` (borrowed): error.type, status with the message, and an
+/// `exception` event with type, message and stack trace. str() of the exception is the only Python
+/// code that runs. Leaves no error set.
+void faa_span_record_exception(struct faa_span *span, PyObject *exception);
+
+/// The exception's type as `module.qualname`, without `builtins.`; written to `out`, cut at cap.
+size_t faa_exception_type(PyObject *exception, char *out, size_t cap);
+
+/// True when it is (a subclass of) asyncio.CancelledError, GeneratorExit or KeyboardInterrupt: the
+/// operation was stopped from outside and did not fail.
+int faa_exception_is_cancellation(PyObject *exception);
+
+#endif

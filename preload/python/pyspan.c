@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// The span's Python type and the one context variable.
+#include "python/pyspan.h"
+
+#include "python/err.h"
+
+static PyObject *type;
+static PyObject *variable;
+
+struct faa_pyspan *faa_pyspan(PyObject *object)
+{
+    return faa_state(object);
+}
+
+static void span_dealloc(PyObject *self)
+{
+    struct faa_pyspan *s = faa_pyspan(self);
+    struct faa_err e = faa_err_save();
+    faa_span_fini(&s->span);
+    if (s->free_extra)
+        s->free_extra(s->extra);
+    faa_clear(&s->previous);
+    faa_err_restore(&e);
+    faa_free(self, 0);
+}
+
+static PyType_Slot slots[] = {
+    {Py_tp_dealloc, span_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "faa.span",
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = slots,
+};
+
+int faa_pyspan_init(void)
+{
+    type = faa_type_new(&spec, sizeof(struct faa_pyspan));
+    variable = type ? PyContextVar_New("faa.current_span", NULL) : NULL;
+    return variable ? 0 : -1;
+}
+
+PyObject *faa_pyspan_new(void)
+{
+    PyObject *object = faa_alloc(type);
+    if (!object)
+        PyErr_Clear();
+    return object;
+}
+
+PyObject *faa_context_current(void)
+{
+    PyObject *value = NULL;
+    if (PyContextVar_Get(variable, NULL, &value) < 0)
+        PyErr_Clear();
+    if (value && !faa_is_type(value, type))
+        faa_clear(&value);
+    return value;
+}
+
+static void set_current(PyObject *value)
+{
+    PyObject *token = PyContextVar_Set(variable, value);
+    if (!token)
+        PyErr_Clear();
+    Py_DecRef(token);
+}
+
+void faa_context_activate(PyObject *object)
+{
+    struct faa_pyspan *s = faa_pyspan(object);
+    faa_clear(&s->previous);
+    s->previous = faa_context_current();
+    set_current(object);
+}
+
+// Not by a token: the end may be seen from another context than the beginning (a coroutine closed
+// by the garbage collector), whose current span is not ours to change.
+void faa_context_deactivate(PyObject *object)
+{
+    struct faa_pyspan *s = faa_pyspan(object);
+    PyObject *now = faa_context_current();
+    if (now == object)
+        set_current(s->previous ? s->previous : Py_None);
+    Py_DecRef(now);
+    faa_clear(&s->previous);
+}
+
+void faa_context_start_child(struct faa_span *span, enum faa_span_kind kind, const char *scope)
+{
+    PyObject *parent = faa_context_current();
+    struct faa_span_context local;
+    if (parent) {
+        local = faa_pyspan(parent)->span.context;
+        local.remote = 0;
+    }
+    faa_span_start(span, kind, scope, parent ? &local : NULL);
+    Py_DecRef(parent);
+}
+
+void faa_span_set_py(struct faa_span *span, enum faa_key key, PyObject *text)
+{
+    struct faa_str s = faa_text(text);
+    if (s.n > 0)
+        faa_span_set_str(span, key, s);
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// A Python object that owns a span, and the context variable that holds the current one.
+//
+// The object lives as long as a context refers to it, which may be longer than its span: tasks that
+// a request leaves behind still find their parent's ids in it. All functions need the GIL, and
+// leave no Python error behind.
+#ifndef FAA_PYTHON_PYSPAN_H
+#define FAA_PYTHON_PYSPAN_H
+
+#include "python/capi.h"
+#include "span/span.h"
+
+struct faa_pyspan {
+    struct faa_span span;
+    PyObject *previous;        ///< What was current before it was activated.
+    const void *owner;         ///< Who made it: the address of something static of its instrumentor.
+    void *extra;               ///< The owner's data.
+    void (*free_extra)(void *extra); ///< Called with the GIL held when the object dies.
+};
+
+/// 0, or -1 with a Python error.
+FAA_MUSTUSE int faa_pyspan_init(void);
+
+/// A new object whose span is not started. NULL when there is no memory.
+PyObject *faa_pyspan_new(void);
+
+/// The state of a faa.span object.
+struct faa_pyspan *faa_pyspan(PyObject *object);
+
+/// The current span's object (new reference), or NULL when there is none.
+PyObject *faa_context_current(void);
+
+/// Makes it the current one in the running context, remembering the one before.
+void faa_context_activate(PyObject *object);
+
+/// Makes the one before current again, if this one still is.
+void faa_context_deactivate(PyObject *object);
+
+/// Starts a span as the child of the current one, or as a root where there is none.
+void faa_context_start_child(struct faa_span *span, enum faa_span_kind kind, const char *scope);
+
+/// Attribute setters that take a str or bytes object; nothing is set for another type or "".
+void faa_span_set_py(struct faa_span *span, enum faa_key key, PyObject *text);
+
+#endif

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+// The wrapper's type. It binds as a function does, and being a method descriptor costs no bound
+// method on a call; every attribute is the wrapped function's, so that signature(),
+// iscoroutinefunction() and uvicorn's choice between ASGI 2 and 3 see the original.
+#include "python/wrapper.h"
+
+#include "base/log.h"
+#include "python/err.h"
+#include "python/forward.h"
+
+#include <string.h>
+
+// The values are the same since 3.8; the limited headers hide them or rename them.
+#define HAVE_VECTORCALL (1UL << 11)
+#define METHOD_DESCRIPTOR (1UL << 17)
+
+PyAPI_FUNC(PyObject *) PyVectorcall_Call(PyObject *callable, PyObject *tuple, PyObject *dict);
+
+struct wrapper {
+    faa_vectorcallfunc vectorcall;
+    PyObject *wrapped;
+    PyObject *data;
+    faa_hook *hook;
+};
+
+static PyObject *type;
+static PyObject *own_names;
+
+static PyObject *wrapper_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf,
+                                    PyObject *kwnames)
+{
+    struct wrapper *w = faa_state(self);
+    return w->hook(w->wrapped, w->data, args, nargsf, kwnames);
+}
+
+static PyObject *wrapper_get(PyObject *self, PyObject *object, PyObject *owner)
+{
+    (void)owner;
+    if (!object || object == Py_None)
+        return faa_newref(self);
+    return PyMethod_New(self, object);
+}
+
+static PyObject *wrapper_getattro(PyObject *self, PyObject *name)
+{
+    struct wrapper *w = faa_state(self);
+    if (w->wrapped && PyObject_RichCompareBool(name, FAA_NAME(__wrapped__), Py_EQ) == 1)
+        return faa_newref(w->wrapped);
+    return faa_forward_getattr(self, w->wrapped, own_names, name);
+}
+
+static int wrapper_setattro(PyObject *self, PyObject *name, PyObject *value)
+{
+    struct wrapper *w = faa_state(self);
+    return faa_forward_setattr(self, w->wrapped, name, value);
+}
+
+static PyObject *wrapper_repr(PyObject *self)
+{
+    struct wrapper *w = faa_state(self);
+    return PyObject_Repr(w->wrapped);
+}
+
+static int wrapper_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    struct wrapper *w = faa_state(self);
+    Py_VISIT(w->wrapped);
+    Py_VISIT(w->data);
+    return faa_visit_type(self, visit, arg);
+}
+
+static int wrapper_clear(PyObject *self)
+{
+    struct wrapper *w = faa_state(self);
+    faa_clear(&w->data);
+    return 0; // `wrapped` stays: a cleared wrapper must still be callable.
+}
+
+static void wrapper_dealloc(PyObject *self)
+{
+    struct wrapper *w = faa_state(self);
+    PyObject_GC_UnTrack(self);
+    faa_clear(&w->wrapped);
+    faa_clear(&w->data);
+    faa_free(self, 1);
+}
+
+static PyMemberDef members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(struct wrapper, vectorcall), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_call, PyVectorcall_Call},       {Py_tp_descr_get, wrapper_get},
+    {Py_tp_getattro, wrapper_getattro},    {Py_tp_setattro, wrapper_setattro},
+    {Py_tp_repr, wrapper_repr},            {Py_tp_traverse, wrapper_traverse},
+    {Py_tp_clear, wrapper_clear},          {Py_tp_dealloc, wrapper_dealloc},
+    {Py_tp_members, members},              {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "faa.wrapper",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | HAVE_VECTORCALL | METHOD_DESCRIPTOR,
+    .slots = slots,
+};
+
+int faa_wrapper_init(void)
+{
+    static const char *const names[] = {"__get__", "__call__", NULL};
+    own_names = faa_forward_names(names);
+    type = own_names ? faa_type_new(&spec, sizeof(struct wrapper)) : NULL;
+    return type ? 0 : -1;
+}
+
+PyObject *faa_wrapper_new(PyObject *wrapped, faa_hook *hook, PyObject *data)
+{
+    PyObject *self = faa_alloc(type);
+    if (!self)
+        return NULL;
+    struct wrapper *w = faa_state(self);
+    w->vectorcall = wrapper_vectorcall;
+    w->wrapped = faa_newref(wrapped);
+    w->data = faa_newref(data);
+    w->hook = hook;
+    return self;
+}
+
+// The object that holds the target ("a.b" in "module:a.b.name"), and the target's own name.
+static PyObject *find_owner(const char *target, const char **name)
+{
+    const char *colon = strchr(target, ':'), *dot;
+    PyObject *key = PyUnicode_FromStringAndSize(target, colon - target);
+    PyObject *owner = key ? PyImport_GetModule(key) : NULL;
+    Py_DecRef(key);
+    for (*name = colon + 1; owner && (dot = strchr(*name, '.')); *name = dot + 1) {
+        PyObject *outer = owner;
+        key = PyUnicode_FromStringAndSize(*name, dot - *name);
+        owner = key ? PyObject_GetAttr(outer, key) : NULL;
+        Py_DecRef(key);
+        Py_DecRef(outer);
+    }
+    return owner;
+}
+
+// What to put in the target's place: a wrapper, or itself if it is one.
+static PyObject *wrap_target(PyObject *owner, const char *name, faa_hook *hook)
+{
+    PyObject *original = owner ? PyObject_GetAttrString(owner, name) : NULL;
+    if (!original || faa_is_type(original, type))
+        return original;
+    PyObject *wrapper = faa_wrapper_new(original, hook, NULL);
+    Py_DecRef(original);
+    return wrapper;
+}
+
+enum { PATCHES_MAX = 16 };
+
+int faa_patch_all(const struct faa_patch *patches, size_t count)
+{
+    PyObject *owners[PATCHES_MAX] = {NULL}, *wrappers[PATCHES_MAX] = {NULL};
+    const char *names[PATCHES_MAX];
+    int status = count <= PATCHES_MAX ? 0 : -1;
+    size_t n = 0;
+    for (; status == 0 && n < count; n++) {
+        owners[n] = find_owner(patches[n].target, &names[n]);
+        wrappers[n] = wrap_target(owners[n], names[n], patches[n].hook);
+        if (!wrappers[n]) {
+            faa_debug("%s is not there", patches[n].target);
+            status = -1;
+        }
+    }
+    for (size_t i = 0; status == 0 && i < n; i++)
+        status = PyObject_SetAttrString(owners[i], names[i], wrappers[i]);
+    for (size_t i = 0; i < n; i++) {
+        Py_DecRef(owners[i]);
+        Py_DecRef(wrappers[i]);
+    }
+    PyErr_Clear();
+    return status;
+}

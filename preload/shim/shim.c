@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+// Finding the interpreter and handing over to the agent.
+//
+// Two roads lead into an interpreter. `python` itself, static or shared, is reached by an audit
+// hook: it tells when the program is about to run, with the interpreter ready. Programs that embed
+// Python are reached by the functions of embed.c. Whichever comes first starts the agent.
+#include "shim/shim.h"
+
+#include "agent/entry.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#pragma weak dlsym
+#pragma weak dlopen
+#pragma weak dladdr
+#pragma weak dlerror
+
+typedef int audit_hook_fn(const char *event, void *args, void *data);
+
+static atomic_flag started = ATOMIC_FLAG_INIT;
+static atomic_int done; // Nothing left to wait for; pairs with nothing, a late reader just tests
+                        // `started`.
+static atomic_int armed;
+static _Atomic(const struct faa_agent_ops *) agent; // Release in start, acquire in flush.
+
+static void complain(const char *what, const char *why)
+{
+    struct iovec parts[] = {
+        {(void *)(size_t)"faa warning: ", 13},
+        {(void *)(size_t)what, strlen(what)},
+        {(void *)(size_t)(why ? why : "unknown error"), strlen(why ? why : "unknown error")},
+        {(void *)(size_t)"; this process is not traced\n", 29},
+    };
+    ssize_t ignored = writev(STDERR_FILENO, parts, sizeof(parts) / sizeof(parts[0]));
+    (void)ignored;
+}
+
+// CPython 3.9 or newer: the agent needs its stable ABI.
+static int version_is_known(void)
+{
+    const char *(*version)(void) = (const char *(*)(void))dlsym(RTLD_DEFAULT, "Py_GetVersion");
+    if (!version)
+        return 0;
+    const char *v = version();
+    if (strncmp(v, "3.", 2) != 0)
+        return 0;
+    return v[2] >= '1' && v[2] <= '9' && (v[2] == '9' || (v[3] >= '0' && v[3] <= '9'));
+}
+
+// libfaa-agent.so lies beside libfaa.so.
+static int agent_path(char *path, size_t cap)
+{
+    static const char name[] = "libfaa-agent.so";
+    Dl_info info;
+    if (!dladdr((const void *)(size_t)&faa_shim_start, &info) || !info.dli_fname)
+        return -1;
+    const char *slash = strrchr(info.dli_fname, '/');
+    size_t dir = slash ? (size_t)(slash - info.dli_fname) + 1 : 0;
+    if (dir + sizeof(name) > cap)
+        return -1;
+    memcpy(path, info.dli_fname, dir);
+    memcpy(path + dir, name, sizeof(name));
+    return 0;
+}
+
+// The agent and the libraries behind it stay out of the global scope: modules of the application
+// carry other versions of the same libraries, and must not find ours.
+static void load_agent(const char *road)
+{
+    char path[PATH_MAX];
+    if (agent_path(path, sizeof(path)))
+        return;
+    void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    faa_agent_start_fn *start =
+        object ? (faa_agent_start_fn *)dlsym(object, FAA_ENTRY_SYMBOL) : NULL;
+    if (!start) {
+        complain("cannot load the agent: ", dlerror ? dlerror() : NULL);
+        return;
+    }
+    atomic_store_explicit(&agent, start(FAA_ENTRY_VERSION, road), memory_order_release);
+}
+
+void faa_shim_start(const char *road)
+{
+    if (!dlsym || !dlopen || !dladdr)
+        return;
+    int (*ready)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "Py_IsInitialized");
+    if (!ready || !ready() || atomic_flag_test_and_set(&started))
+        return;
+    int saved = errno;
+    if (version_is_known())
+        load_agent(road);
+    atomic_store_explicit(&done, 1, memory_order_relaxed);
+    errno = saved;
+}
+
+void faa_shim_flush(void)
+{
+    const struct faa_agent_ops *ops = atomic_load_explicit(&agent, memory_order_acquire);
+    if (!ops)
+        return;
+    int saved = errno;
+    ops->flush();
+    errno = saved;
+}
+
+// A hook cannot be removed, so it is a flag test from the moment the agent runs.
+static int on_audit(const char *event, void *args, void *data)
+{
+    (void)args;
+    (void)data;
+    if (!atomic_load_explicit(&done, memory_order_relaxed) &&
+        strncmp(event, "cpython.run_", 12) == 0)
+        faa_shim_start("the audit hook");
+    return 0;
+}
+
+void faa_shim_arm(void)
+{
+    if (!dlsym || atomic_load(&armed))
+        return;
+    int (*add_hook)(audit_hook_fn *, void *) =
+        (int (*)(audit_hook_fn *, void *))dlsym(RTLD_DEFAULT, "PySys_AddAuditHook");
+    if (add_hook && !atomic_exchange(&armed, 1))
+        add_hook(on_audit, NULL);
+}
+
+__attribute__((constructor)) static void on_load(void)
+{
+    faa_shim_find_process_functions();
+    if (getauxval(AT_SECURE)) {
+        atomic_flag_test_and_set(&started);
+        return;
+    }
+    faa_shim_arm();
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// Methods and status codes of HTTP spans.
+#include "span/http.h"
+
+#include <stdio.h>
+
+// RFC 9110, PATCH (RFC 5789) and QUERY.
+static const struct faa_str known[] = {
+    FAA_STR("GET"),     FAA_STR("HEAD"),    FAA_STR("POST"),  FAA_STR("PUT"),   FAA_STR("DELETE"),
+    FAA_STR("CONNECT"), FAA_STR("OPTIONS"), FAA_STR("TRACE"), FAA_STR("PATCH"), FAA_STR("QUERY"),
+};
+
+struct faa_str faa_http_set_method(struct faa_span *span, struct faa_str method)
+{
+    for (size_t i = 0; i < FAA_COUNT(known); i++) {
+        if (faa_str_eq(method, known[i])) {
+            faa_span_set_str(span, FAA_KEY_HTTP_REQUEST_METHOD, method);
+            return known[i];
+        }
+    }
+    faa_span_set_str(span, FAA_KEY_HTTP_REQUEST_METHOD, FAA_STR("_OTHER"));
+    if (method.n)
+        faa_span_set_str(span, FAA_KEY_HTTP_REQUEST_METHOD_ORIGINAL, method);
+    return FAA_STR("HTTP");
+}
+
+void faa_http_set_status(struct faa_span *span, int status, int error_from)
+{
+    if (status <= 0)
+        return;
+    faa_span_set_int(span, FAA_KEY_HTTP_RESPONSE_STATUS_CODE, status);
+    if (status < error_from || span->status == FAA_STATUS_ERROR)
+        return;
+    char code[16];
+    int n = snprintf(code, sizeof(code), "%d", status);
+    faa_span_set_status(span, FAA_STATUS_ERROR, FAA_STR(""));
+    faa_span_set_str(span, FAA_KEY_ERROR_TYPE, (struct faa_str){code, (size_t)n});
+}

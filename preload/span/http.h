@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// What HTTP spans of both sides share, after the semantic conventions for HTTP.
+#ifndef FAA_SPAN_HTTP_H
+#define FAA_SPAN_HTTP_H
+
+#include "span/span.h"
+
+/// Sets http.request.method (and the original one where it is none of the known methods, compared
+/// case-sensitively). Returns the method as it stands in the span's name: a static string.
+struct faa_str faa_http_set_method(struct faa_span *span, struct faa_str method);
+
+/// Sets http.response.status_code; from `error_from` on (400 for clients, 500 for servers) the span
+/// has failed, with the code as error.type unless an error is recorded already.
+void faa_http_set_status(struct faa_span *span, int status, int error_from);
+
+#endif

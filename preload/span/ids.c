@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// Ids without a system call or a lock: a shared counter, mixed with secrets of this process.
+#include "span/ids.h"
+#include "base/random.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+// Written by faa_ids_seed only, while no other thread makes ids.
+static struct stream {
+    uint64_t start, key;
+} trace_high, trace_low, span_stream;
+
+// Relaxed everywhere: only that each caller gets a number of its own matters, not their order.
+static _Atomic uint64_t counter;
+
+// Two rounds with a key between them, so that an id seen outside does not tell the next one.
+// A stream is a bijection of n: it repeats no value within 2^64.
+static uint64_t stream_value(const struct stream *stream, uint64_t n)
+{
+    uint64_t x = stream->start + n * 0x9e3779b97f4a7c15u;
+    return faa_random_mix(faa_random_mix(x) ^ stream->key);
+}
+
+static uint64_t next_number(void)
+{
+    return atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed);
+}
+
+void faa_ids_seed(void)
+{
+    struct stream *streams[] = {&trace_high, &trace_low, &span_stream};
+    for (unsigned i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
+        streams[i]->start = faa_random_u64();
+        streams[i]->key = faa_random_u64();
+    }
+}
+
+void faa_ids_new_trace_id(uint8_t id[16])
+{
+    uint64_t half[2];
+    do {
+        uint64_t n = next_number();
+        half[0] = stream_value(&trace_high, n);
+        half[1] = stream_value(&trace_low, n);
+    } while ((half[0] | half[1]) == 0);
+    memcpy(id, half, sizeof(half));
+}
+
+void faa_ids_new_span_id(uint8_t id[8])
+{
+    uint64_t value;
+    do
+        value = stream_value(&span_stream, next_number());
+    while (value == 0);
+    memcpy(id, &value, sizeof(value));
+}
+
+void faa_ids_hex(char *out, const uint8_t *id, unsigned n)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (unsigned i = 0; i < n; i++) {
+        out[2 * i] = digits[id[i] >> 4];
+        out[2 * i + 1] = digits[id[i] & 15];
+    }
+}

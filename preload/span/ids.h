@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// Random trace and span ids.
+#ifndef FAA_SPAN_IDS_H
+#define FAA_SPAN_IDS_H
+
+#include <stdint.h>
+
+/// Takes a new seed from the kernel. Called at start and in every forked child before it makes an
+/// id, else parent and child would make the same ones. Not thread-safe.
+void faa_ids_seed(void);
+
+/// Fill in a random id that is not all zero. Any thread, lock-free.
+void faa_ids_new_trace_id(uint8_t id[16]);
+void faa_ids_new_span_id(uint8_t id[8]);
+
+/// Lower-case hexadecimal digits of n bytes, without a NUL.
+void faa_ids_hex(char *out, const uint8_t *id, unsigned n);
+
+#endif

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Attribute names, after the OpenTelemetry semantic conventions 1.44 (stable ones where they exist).
+#ifndef FAA_SPAN_SEMCONV_H
+#define FAA_SPAN_SEMCONV_H
+
+/// To emit a new attribute, add one line here and set it in an instrumentor.
+#define FAA_SEMCONV(X)                                                                             \
+    X(CLIENT_ADDRESS, "client.address")                                                            \
+    X(CLIENT_PORT, "client.port")                                                                  \
+    X(DB_NAMESPACE, "db.namespace")                                                                \
+    X(DB_OPERATION_BATCH_SIZE, "db.operation.batch.size")                                          \
+    X(DB_OPERATION_NAME, "db.operation.name")                                                      \
+    X(DB_QUERY_SUMMARY, "db.query.summary")                                                        \
+    X(DB_QUERY_TEXT, "db.query.text")                                                              \
+    X(DB_RESPONSE_STATUS_CODE, "db.response.status_code")                                          \
+    X(DB_SYSTEM_NAME, "db.system.name")                                                            \
+    X(ERROR_TYPE, "error.type")                                                                    \
+    X(EXCEPTION_MESSAGE, "exception.message")                                                      \
+    X(EXCEPTION_STACKTRACE, "exception.stacktrace")                                                \
+    X(EXCEPTION_TYPE, "exception.type")                                                            \
+    X(HTTP_REQUEST_METHOD, "http.request.method")                                                  \
+    X(HTTP_REQUEST_METHOD_ORIGINAL, "http.request.method_original")                                \
+    X(HTTP_REQUEST_RESEND_COUNT, "http.request.resend_count")                                      \
+    X(HTTP_RESPONSE_STATUS_CODE, "http.response.status_code")                                      \
+    X(HTTP_ROUTE, "http.route")                                                                    \
+    X(NETWORK_PEER_ADDRESS, "network.peer.address")                                                \
+    X(NETWORK_PEER_PORT, "network.peer.port")                                                      \
+    X(NETWORK_PROTOCOL_VERSION, "network.protocol.version")                                        \
+    X(SERVER_ADDRESS, "server.address")                                                            \
+    X(SERVER_PORT, "server.port")                                                                  \
+    X(URL_FULL, "url.full")                                                                        \
+    X(URL_PATH, "url.path")                                                                        \
+    X(URL_QUERY, "url.query")                                                                      \
+    X(URL_SCHEME, "url.scheme")                                                                    \
+    X(USER_AGENT_ORIGINAL, "user_agent.original")
+
+enum faa_key {
+    FAA_KEY_NONE, ///< Never set: lets a zeroed record name no attribute.
+#define X(id, name) FAA_KEY_##id,
+    FAA_SEMCONV(X)
+#undef X
+        FAA_KEY_COUNT
+};
+
+/// The attribute's name, a static string; "" for a key out of range (a damaged record).
+const char *faa_key_name(unsigned key);
+
+#endif

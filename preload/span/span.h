@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// A span being built, and its way into the ring.
+//
+// A span belongs to one thread at a time; its owner serialises access (in Python code, the object
+// that holds it). Nothing here blocks, does I/O or calls Python.
+#ifndef FAA_SPAN_SPAN_H
+#define FAA_SPAN_SPAN_H
+
+#include "span/record.h"
+#include "span/semconv.h"
+
+enum {
+    FAA_SPAN_NAME_MAX = 256,      ///< Bytes, with the NUL; longer names are cut.
+    FAA_SPAN_TRACESTATE_MAX = 512, ///< W3C asks for at least 512 characters to be kept.
+    FAA_SPAN_VALUE_MAX = 8192,    ///< Bytes of one string value; longer ones are cut.
+    FAA_SPAN_ITEMS_MAX = 32768,   ///< Bytes of all attributes and events; more are dropped.
+    FAA_SPAN_ATTRIBUTES_MAX = 128 ///< The standard's OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT.
+};
+
+/// What travels from a span to its children, in and between processes.
+struct faa_span_context {
+    uint8_t trace_id[16]; ///< All zero: no trace.
+    uint8_t span_id[8];
+    uint8_t flags; ///< W3C trace flags.
+    uint8_t remote; ///< 1 when it came from another process.
+    uint16_t tracestate_len;
+    const char *tracestate; ///< Borrowed; NULL when there is none. The span copies it.
+};
+
+struct faa_span {
+    struct faa_span_context context; ///< tracestate owned by the span, or NULL.
+    uint8_t parent_span_id[8];
+    uint8_t kind;
+    uint8_t status;
+    uint8_t recording; ///< 0: not sampled, or ended. Setters do nothing then.
+    uint8_t parent_remote;
+    uint8_t in_event; ///< 1 while the last event was kept: its attributes may follow.
+    uint16_t item_count;
+    uint16_t name_len;
+    uint16_t message_len;
+    uint32_t dropped;
+    uint64_t start_ns, start_mono_ns;
+    const char *scope; ///< Static string: the instrumentation scope's name.
+    size_t items_len, items_cap;
+    char *items;      ///< `room`, or on the heap when that was too small.
+    char *message;    ///< Status description; heap, or NULL.
+    char name[FAA_SPAN_NAME_MAX];
+    char room[1024];
+};
+
+/// Starts a span in caller-owned memory. `parent` may be NULL (a new trace) and is copied.
+/// With a parent the sampled flag is the parent's (parentbased_always_on).
+void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *scope,
+                    const struct faa_span_context *parent);
+
+/// Sets the name; cleaned and cut.
+void faa_span_set_name(struct faa_span *span, struct faa_str name);
+
+/// Setters. A key is set at most once in a span (and once in an event). Values are copied;
+/// strings are made valid UTF-8 and cut at FAA_SPAN_VALUE_MAX.
+void faa_span_set_str(struct faa_span *span, enum faa_key key, struct faa_str value);
+void faa_span_set_int(struct faa_span *span, enum faa_key key, int64_t value);
+void faa_span_set_bool(struct faa_span *span, enum faa_key key, int value);
+
+/// Sets the status; `message` may be empty. An error stays an error.
+void faa_span_set_status(struct faa_span *span, enum faa_status status, struct faa_str message);
+
+/// Begins an event that happens now. The faa_span_event_set_… calls that follow belong to it.
+void faa_span_add_event(struct faa_span *span, struct faa_str name);
+void faa_span_event_set_str(struct faa_span *span, enum faa_key key, struct faa_str value);
+void faa_span_event_set_int(struct faa_span *span, enum faa_key key, int64_t value);
+
+/// The end time for a span that ends now: its start plus the monotonic time gone by.
+uint64_t faa_span_now(const struct faa_span *span);
+
+/// Ends the span at `end_ns` (Unix time; 0: now), writes its record to the tracer's ring when it
+/// is sampled, and releases what it holds. Ending twice does nothing. Its context stays readable
+/// until faa_span_fini.
+void faa_span_end(struct faa_span *span, uint64_t end_ns);
+
+/// Releases the span's memory; one that did not end is abandoned and leaves no record.
+void faa_span_fini(struct faa_span *span);
+
+#endif

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// The way from a span to the process's ring, which is made when the first span ends.
+#include "span/tracer.h"
+#include "ring/ring.h"
+
+#include <stdatomic.h>
+
+// Stored with release by faa_tracer_init; the acquire load in current_ring sees what it points to.
+static const struct faa_tracer_ops *_Atomic owner;
+
+// Stored with release by current_ring when the owner has made it, so that every other thread's
+// acquire load there sees the ring's own fields.
+static struct faa_ring *_Atomic current;
+
+// Relaxed: numbers to look at, and a hint. Nothing is read because of them.
+static _Atomic uint64_t ended, dropped;
+static _Atomic int woken;
+
+static struct faa_ring *current_ring(void)
+{
+    struct faa_ring *ring = atomic_load_explicit(&current, memory_order_acquire);
+    if (ring)
+        return ring;
+    const struct faa_tracer_ops *ops = atomic_load_explicit(&owner, memory_order_acquire);
+    ring = ops ? ops->start() : NULL;
+    if (ring)
+        atomic_store_explicit(&current, ring, memory_order_release);
+    return ring;
+}
+
+// Once per crossing: the flag is set by the record that finds the ring more than half full and
+// taken back by the next one that does not. Threads that race here wake once too often at most.
+static void wake_when_half_full(const struct faa_ring *ring)
+{
+    if (faa_ring_used(ring) <= faa_ring_capacity(ring) / 2) {
+        if (atomic_load_explicit(&woken, memory_order_relaxed))
+            atomic_store_explicit(&woken, 0, memory_order_relaxed);
+    } else if (!atomic_load_explicit(&woken, memory_order_relaxed) &&
+               !atomic_exchange_explicit(&woken, 1, memory_order_relaxed)) {
+        atomic_load_explicit(&owner, memory_order_acquire)->wake();
+    }
+}
+
+void faa_tracer_init(const struct faa_tracer_ops *ops)
+{
+    atomic_store_explicit(&owner, ops, memory_order_release);
+}
+
+void faa_tracer_forget_ring(void)
+{
+    atomic_store_explicit(&current, NULL, memory_order_relaxed);
+    atomic_store_explicit(&ended, 0, memory_order_relaxed);
+    atomic_store_explicit(&dropped, 0, memory_order_relaxed);
+    atomic_store_explicit(&woken, 0, memory_order_relaxed);
+}
+
+void *faa_tracer_reserve(size_t size)
+{
+    struct faa_ring *ring = current_ring();
+    void *place = ring ? faa_ring_reserve(ring, size) : NULL;
+    atomic_fetch_add_explicit(&ended, 1, memory_order_relaxed);
+    if (!place)
+        atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+    return place;
+}
+
+void faa_tracer_commit(void *record)
+{
+    // The same ring that gave the place: it changes only in a fork's child, where the thread that
+    // reserved does not exist.
+    struct faa_ring *ring = atomic_load_explicit(&current, memory_order_acquire);
+    faa_ring_commit(ring, record);
+    wake_when_half_full(ring);
+}
+
+struct faa_tracer_counts faa_tracer_counts(void)
+{
+    return (struct faa_tracer_counts){
+        .ended = atomic_load_explicit(&ended, memory_order_relaxed),
+        .dropped = atomic_load_explicit(&dropped, memory_order_relaxed),
+    };
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// Where ended spans go: the process's ring, and the counters of what went there.
+#ifndef FAA_SPAN_TRACER_H
+#define FAA_SPAN_TRACER_H
+
+#include "base/str.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct faa_ring;
+
+/// What the tracer asks of its owner. Both are called on application threads and must not block.
+struct faa_tracer_ops {
+    /// The first span of this process (also of a forked child) has ended: make the ring and start
+    /// the exporter. Returns the ring, or NULL when there can be none: asked again by the next
+    /// span. May be called by several threads at once; they must get the same ring.
+    struct faa_ring *(*start)(void);
+    /// The ring has become half full: the exporter should not wait for its timer. Called once
+    /// for each time it does.
+    void (*wake)(void);
+};
+
+/// Sets the owner. Before it is set, and while there is no ring, records are dropped and counted.
+void faa_tracer_init(const struct faa_tracer_ops *ops);
+
+/// Forgets the ring and the counts: for the child of a fork, whose ring is its parent's.
+/// Async-signal-safe; no other thread may use the tracer meanwhile.
+void faa_tracer_forget_ring(void);
+
+/// A place for a record of `size` bytes (a multiple of 8), or NULL: dropped and counted.
+/// The bytes are published by faa_tracer_commit. Any thread, lock-free.
+FAA_MUSTUSE void *faa_tracer_reserve(size_t size);
+void faa_tracer_commit(void *record);
+
+/// Spans ended and spans dropped for want of room since this process began.
+struct faa_tracer_counts {
+    uint64_t ended, dropped;
+};
+struct faa_tracer_counts faa_tracer_counts(void);
+
+#endif
