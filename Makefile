@@ -20,7 +20,7 @@ CFLAGS ?= -O2 -g
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wformat=2 \
        -Wundef -Wvla -Werror
 SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DFAA_VERSION='"$(VERSION)"' -fPIC -fvisibility=hidden $(WARN) \
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DFAA_VERSION='"$(VERSION)"' -fPIC -fno-plt -fvisibility=hidden $(WARN) \
              -MMD -MP $(CFLAGS)
 HARDEN = -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs
 
@@ -36,7 +36,8 @@ PROTO_C = $(PROTOS:%.proto=$(GEN)/%.pb-c.c)
 
 # Each layer sees only what it may use: Python's headers are on the path of python/,
 # instrumentors/ and agent/ alone; tests/layers checks the rest.
-CORE_OBJS = $(foreach d,base span ring export,$(call sources,preload/$d)) $(PROTO_C:.c=.o)
+EXPORT_OBJS = $(call sources,preload/export)
+CORE_OBJS = $(foreach d,base span ring,$(call sources,preload/$d)) $(EXPORT_OBJS) $(PROTO_C:.c=.o)
 PYTHON_OBJS = $(foreach d,python instrumentors,$(call sources,preload/$d))
 AGENT_OBJS = $(call sources,preload/agent)
 SHIM_OBJS = $(call sources,preload/shim)
@@ -61,7 +62,7 @@ $(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(SANFLAGS) -Ipreload -c $< -o $@
 
-$(OBJ)/preload/export/%.o: preload/export/%.c | $(PROTO_C)
+$(EXPORT_OBJS): $(OBJ)/%.o: %.c | $(PROTO_C)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(SANFLAGS) -Ipreload -isystem $(GEN) -c $< -o $@
 
@@ -74,11 +75,11 @@ $(SHIM_OBJS): $(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -fno-stack-protector -Ipreload -c $< -o $@
 
-$(GEN)/%.pb-c.c: proto/%.proto
+$(PROTO_C): $(GEN)/%.pb-c.c: proto/%.proto
 	@mkdir -p $(GEN)
 	protoc-c --proto_path=proto --c_out=$(GEN) $<
 
-$(GEN)/%.pb-c.o: $(GEN)/%.pb-c.c | $(PROTO_C)
+$(PROTO_C:.c=.o): $(GEN)/%.o: $(GEN)/%.c | $(PROTO_C)
 	$(CC) -std=c11 -fPIC -fvisibility=hidden $(CFLAGS) $(SANFLAGS) -I$(GEN) -c $< -o $@
 
 $(CORE): $(CORE_OBJS)
@@ -104,22 +105,91 @@ $(LAUNCHER): $(LAUNCHER_OBJS) $(CORE)
 
 # ---- tests ------------------------------------------------------------------------------------
 
+# tests/unit/test_*.c are Check suites; tests/fuzz/fuzz_*.c are libFuzzer targets, whose corpora a
+# small driver replays.
 UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 60
 
-$(OBJ)/tests/unit/%.o: tests/unit/%.c
+TEST_OBJS = $(foreach d,unit fuzz,$(call sources,tests/$d))
+
+$(TEST_OBJS): $(OBJ)/%.o: %.c | $(PROTO_C)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Wno-error=unused-parameter $(SANFLAGS) -I. -Ipreload -isystem $(GEN) -c $< -o $@
+	$(CC) $(ALL_CFLAGS) $(SANFLAGS) -I. -Ipreload -isystem $(GEN) -c $< -o $@
 
 $(BUILD)/tests/test_%: $(OBJ)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCHER_OBJS)) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) $^ $(CHECK_LIBS) $(EXPORT_LIBS) -lpthread -o $@
 
+$(BUILD)/tests/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(CORE)
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS) $^ $(EXPORT_LIBS) -lpthread -o $@
+
+.PHONY: test test-unit test-e2e
+test: ## Install what is missing, build, run every test; ends with "N passed, N failed"
+	@tests/setup/system test
+	@$(MAKE) --no-print-directory all test-programs
+	@BUILD=$(BUILD) tests/run unit e2e
+
+test-unit: test-programs ## Check suites and fuzz corpora (try SAN=address,undefined or SAN=thread)
+	@BUILD=$(BUILD) tests/run unit
+
+test-e2e: all ## pytest against real servers and a real Jaeger (ARGS='-k name' for some of it)
+	@BUILD=$(BUILD) tests/run e2e $(ARGS)
+
+.PHONY: test-programs
+test-programs: $(UNIT_TESTS) $(FUZZERS)
+
+# clang's libFuzzer on one target: make fuzz TARGET=url
+.PHONY: fuzz
+fuzz: ## Fuzz one parser for FUZZ_SECONDS, e.g. make fuzz TARGET=url
+	@mkdir -p $(BUILD)/fuzz/$(TARGET)
+	clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Ipreload \
+	    tests/fuzz/fuzz_$(TARGET).c $(wildcard preload/base/*.c preload/span/*.c preload/ring/*.c) \
+	    -o $(BUILD)/fuzz/fuzz_$(TARGET)
+	$(BUILD)/fuzz/fuzz_$(TARGET) -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/$(TARGET) \
+	    tests/fuzz/corpus/$(TARGET)
+
+.PHONY: bench
+bench: all ## What tracing costs, as ratios side by side in one run
+	@BUILD=$(BUILD) tests/bench/run
+
+# ---- use --------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: ## Install what is missing, build, trace the sample application (KEEP=1 leaves it running)
+	@tests/setup/system demo
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) PYTHON=$(PYTHON) KEEP=$(KEEP) docs/sample-fastapi-app/demo
+
+# LD_PRELOAD=libfaa.so is found by its name when LIBDIR is one that the dynamic linker searches.
+.PHONY: install uninstall
+install: all ## Install to PREFIX (default /usr/local); DESTDIR is honoured
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(MANDIR)/man1
+	install -m 755 $(LAUNCHER) $(DESTDIR)$(BINDIR)/
+	install -m 755 $(SHIM) $(AGENT) $(DESTDIR)$(LIBDIR)/
+	install -m 644 docs/fastapi-auto-agent.1 $(DESTDIR)$(MANDIR)/man1/
+	$(if $(DESTDIR),,-ldconfig)
+
+uninstall: ## Remove what `make install` put there
+	rm -f $(DESTDIR)$(BINDIR)/$(notdir $(LAUNCHER)) $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)) \
+	    $(DESTDIR)$(LIBDIR)/$(notdir $(AGENT)) $(DESTDIR)$(MANDIR)/man1/fastapi-auto-agent.1
+	$(if $(DESTDIR),,-ldconfig)
+
+.PHONY: compdb
+compdb: ## compile_commands.json for editors and clang-tidy
+	$(MAKE) --always-make --dry-run all | grep -E '^[a-z]*cc .* -c ' | \
+	    awk -v dir="$(CURDIR)" 'BEGIN { printf "[" } { file = $$0; sub(/.* -c /, "", file); \
+	        sub(/ .*/, "", file); gsub(/"/, "\\\""); \
+	        printf "%s\n{\"directory\":\"%s\",\"file\":\"%s\",\"command\":\"%s\"}", \
+	        (NR > 1 ? "," : ""), dir, file, $$0 } END { print "\n]" }' >compile_commands.json
+
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: clean
-clean: ## Remove everything built (the cache of tests' tools stays)
+clean: ## Remove everything built (what the tests' set-up fetched stays)
 	rm -rf build
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)

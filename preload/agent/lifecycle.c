@@ -42,10 +42,10 @@ static struct faa_ring *start(void)
     return made;
 }
 
-static void wake(void)
+static void committed(int crowded)
 {
     struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
-    if (e)
+    if (e && (crowded || faa_exporter_is_idle(e)))
         faa_exporter_wake(e);
 }
 
@@ -79,7 +79,7 @@ static void in_child(void)
 
 void faa_lifecycle_init(struct faa_config *settings)
 {
-    static const struct faa_tracer_ops ops = {start, wake};
+    static const struct faa_tracer_ops ops = {start, committed};
     config = settings;
     owner = getpid();
     faa_ids_seed();

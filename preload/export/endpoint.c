@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #define GRPC_PATH "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
@@ -61,9 +62,9 @@ static int read_origin(CURLU *url, struct faa_endpoint *endpoint)
     int rc = -1;
     if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
         curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK) {
-        endpoint->tls = strcmp(scheme, "https") == 0;
+        endpoint->tls = strcasecmp(scheme, "https") == 0;
         endpoint->port = (unsigned)strtoul(port, NULL, 10);
-        rc = endpoint->tls || strcmp(scheme, "http") == 0 ? 0 : -1;
+        rc = endpoint->tls || strcasecmp(scheme, "http") == 0 ? 0 : -1;
     }
     curl_free(scheme);
     curl_free(port);

@@ -350,12 +350,11 @@ static void *run(void *arg)
               e->private_fds ? "its own" : "shared with the application");
     if (e->otlp && !(e->transport = faa_transport_new(&e->config, e->private_fds)))
         faa_warn("cannot send traces: the endpoint is no usable URL; they are lost");
-    while (!stopping(e)) {
+    while (rest(e), !stopping(e)) {
         if (flush_wanted(e))
             serve_flush(e);
         else if (!parked(e))
             work(e);
-        rest(e);
     }
     if (e->batch.spans)
         drop_batch(e);

@@ -94,17 +94,31 @@ static void put_text(struct line *line, struct faa_str text)
     }
 }
 
+static void put_blanks(struct line *line, unsigned n)
+{
+    put_raw(line, "    ", n);
+    line->columns += n;
+}
+
 // A field: its colour, then its text, two blanks from what is before it.
 static void put_field(struct line *line, const char *colour, struct faa_str text)
 {
     if (text.n == 0 || line->columns + 3 > line->limit)
         return;
-    put_text(line, FAA_STR("  "));
+    put_blanks(line, 2);
     if (line->style->colours)
         put_raw(line, colour, strlen(colour));
     put_text(line, text);
     if (line->style->colours)
         put_raw(line, RESET, strlen(RESET));
+}
+
+// The branches of the tree, whose blanks count.
+static void put_prefix(struct line *line, const char *prefix)
+{
+    put_raw(line, prefix, strlen(prefix));
+    for (const char *p = prefix; *p; p++)
+        line->columns += ((unsigned char)*p & 0xc0) != 0x80;
 }
 
 static void put_duration(struct line *line, uint64_t ns)
@@ -183,9 +197,9 @@ static void put_trace(struct line *line, const uint8_t id[16])
 {
     char hex[32];
     faa_ids_hex(hex, id, 16);
-    put_text(line, FAA_STR(" "));
+    put_blanks(line, 1);
     put_field(line, DIM, FAA_STR("trace"));
-    put_text(line, FAA_STR(" "));
+    put_blanks(line, 1);
     put_text(line, (struct faa_str){hex, sizeof(hex)});
 }
 
@@ -197,7 +211,7 @@ size_t faa_line_format(char out[FAA_LINE_BYTES], const struct faa_line_style *st
     struct facts facts = collect(*view);
     unsigned end = style->width - (service ? ROOM_FOR_TRACE : 0);
     struct line line = {.out = out, .style = style, .limit = end - ROOM_FOR_NUMBERS};
-    put_text(&line, faa_str_of(prefix));
+    put_prefix(&line, prefix);
     if (service) {
         put_text(&line, faa_str_of(service));
         put_field(&line, BOLD, view->name);

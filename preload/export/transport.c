@@ -186,12 +186,22 @@ static void put_error(struct faa_transport *t, struct faa_outcome *outcome)
     long os_error = 0;
     const char *text = t->error[0] ? t->error : curl_easy_strerror((CURLcode)t->answer.curl_code);
     curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_error);
-    if (t->answer.curl_code == CURLE_COULDNT_CONNECT && os_error)
-        text = strerror((int)os_error);
-    else if (t->answer.curl_code == CURLE_WRITE_ERROR)
+    switch (t->answer.curl_code) {
+    case CURLE_COULDNT_CONNECT:
+        text = os_error ? strerror((int)os_error) : text;
+        break;
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_GOT_NOTHING:
+        text = "it hung up without an answer";
+        break;
+    case CURLE_WRITE_ERROR:
         text = "the answer is larger than 4 MiB";
-    else if (t->answer.curl_code == CURLE_ABORTED_BY_CALLBACK)
+        break;
+    case CURLE_ABORTED_BY_CALLBACK:
         text = "no answer in the time left";
+        break;
+    }
     snprintf(outcome->reason, sizeof(outcome->reason), "%s", text);
 }
 

@@ -196,12 +196,13 @@ static const struct faa_awaitable_ops request_ops = {enter, leave};
 
 static PyObject *new_request(PyObject *scope, PyObject *headers, const char *scope_name)
 {
-    struct faa_request *r = calloc(1, sizeof(*r));
+    struct faa_request *r = malloc(sizeof(*r));
     PyObject *object = r ? faa_pyspan_new() : NULL;
     if (!object) {
         free(r);
         return NULL;
     }
+    memset(r, 0, offsetof(struct faa_request, route));
     struct faa_pyspan *s = faa_pyspan(object);
     s->owner = &owner;
     s->extra = r;

@@ -11,7 +11,6 @@ enum { FAA_ROUTE_MAX = 512 };
 struct faa_request {
     PyObject *headers; ///< scope["headers"]: tells this request from another; NULL when it is over.
     struct faa_str method; ///< For the span's name; static.
-    char route[FAA_ROUTE_MAX]; ///< Templates of the mounts gone through, then the route's.
     size_t route_len;
     size_t mount_len; ///< The part of `route` that comes from mounts and the application's root.
     int has_route;    ///< A route was chosen; else only mounts were.
@@ -19,6 +18,7 @@ struct faa_request {
     int status; ///< Of the response; 0: none yet.
     int has_trailers;
     uint64_t end_ns; ///< When the response was complete; 0: not yet.
+    char route[FAA_ROUTE_MAX]; ///< Templates of the mounts gone through, then the route's.
 };
 
 /// The hook body for an application's `__call__(self, scope, receive, send)`. A call that is part

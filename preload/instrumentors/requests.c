@@ -124,18 +124,10 @@ static void end(struct faa_span *span, struct injected *in, PyObject *response)
 {
     struct faa_err e = faa_err_save();
     restore_headers(in);
-    if (response) {
+    if (response)
         set_response(span, response);
-    } else if (e.type) {
-        PyErr_NormalizeException(&e.type, &e.value, &e.traceback);
-        if (e.traceback)
-            PyException_SetTraceback(e.value, e.traceback);
-        if (!faa_exception_is_cancellation(e.value))
-            faa_span_record_exception(span, e.value);
-    }
-    faa_span_end(span, 0);
-    faa_span_fini(span);
     faa_err_restore(&e);
+    faa_span_end_call(span, response);
 }
 
 static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,

@@ -36,9 +36,7 @@ static void finish(struct awaitable *a, enum faa_outcome outcome, PyObject *exce
 static void finish_with_error(struct awaitable *a)
 {
     struct faa_err e = faa_err_save();
-    PyErr_NormalizeException(&e.type, &e.value, &e.traceback);
-    if (e.traceback)
-        PyException_SetTraceback(e.value, e.traceback);
+    faa_err_normalize(&e);
     finish(a, FAA_RAISED, e.value);
     faa_err_restore(&e);
 }
@@ -46,7 +44,7 @@ static void finish_with_error(struct awaitable *a)
 static int begin(struct awaitable *a)
 {
     a->phase = RUNNING;
-    if (faa_is_type(a->inner, (PyObject *)&PyCoro_Type))
+    if (faa_type_of(a->inner) == &PyCoro_Type)
         a->iter = faa_newref(a->inner);
     else
         a->iter = PyObject_CallMethod(a->inner, "__await__", NULL);

@@ -101,21 +101,6 @@ enum faa_send_result faa_iter_send(PyObject *iter, PyObject *arg, PyObject **res
     return *result ? FAA_SEND_NEXT : result_of_stop(result);
 }
 
-int faa_is_subclass_of(PyObject *object, unsigned long flag)
-{
-    PyObject *type = PyObject_Type(object);
-    int yes = (PyType_GetFlags((PyTypeObject *)type) & flag) != 0;
-    Py_DecRef(type);
-    return yes;
-}
-
-int faa_is_type(PyObject *object, PyObject *type)
-{
-    PyObject *actual = PyObject_Type(object);
-    Py_DecRef(actual); // The object keeps it.
-    return actual == type;
-}
-
 int faa_getattr(PyObject *object, PyObject *name, PyObject **out)
 {
     *out = PyObject_GetAttr(object, name);
@@ -128,30 +113,47 @@ int faa_getattr(PyObject *object, PyObject *name, PyObject **out)
 
 int faa_dict_get(PyObject *dict, PyObject *key, PyObject **out)
 {
-    *out = faa_newref(PyDict_GetItemWithError(dict, key));
-    if (*out)
+    *out = PyDict_GetItemWithError(dict, key);
+    if (*out) {
+        Py_IncRef(*out);
         return 1;
+    }
     int failed = PyErr_Occurred() != NULL;
     PyErr_Clear();
     return failed ? -1 : 0;
 }
 
+static struct faa_str text_of_str(PyObject *object)
+{
+    Py_ssize_t n = 0;
+    const char *p = PyUnicode_AsUTF8AndSize(object, &n);
+    if (p)
+        return (struct faa_str){p, (size_t)n};
+    PyErr_Clear();
+    return (struct faa_str){"", 0};
+}
+
+static struct faa_str text_of_bytes(PyObject *object)
+{
+    // Both read the object and check nothing that can fail: it is a bytes object.
+    return (struct faa_str){PyBytes_AsString(object), (size_t)PyBytes_Size(object)};
+}
+
 struct faa_str faa_text(PyObject *object)
 {
-    struct faa_str text = {"", 0};
-    Py_ssize_t n = 0;
-    if (object && faa_is_str(object)) {
-        const char *p = PyUnicode_AsUTF8AndSize(object, &n);
-        if (p)
-            text = (struct faa_str){p, (size_t)n};
-        else
-            PyErr_Clear();
-    } else if (object && faa_is_bytes(object)) {
-        char *p = NULL;
-        if (PyBytes_AsStringAndSize(object, &p, &n) == 0)
-            text = (struct faa_str){p, (size_t)n};
-    }
-    return text;
+    if (!object)
+        return (struct faa_str){"", 0};
+    PyTypeObject *type = faa_type_of(object);
+    if (type == &PyUnicode_Type)
+        return text_of_str(object);
+    if (type == &PyBytes_Type)
+        return text_of_bytes(object);
+    unsigned long flags = PyType_GetFlags(type);
+    if (flags & Py_TPFLAGS_UNICODE_SUBCLASS)
+        return text_of_str(object);
+    if (flags & Py_TPFLAGS_BYTES_SUBCLASS)
+        return text_of_bytes(object);
+    return (struct faa_str){"", 0};
 }
 
 long long faa_int(PyObject *object, long long fallback)
@@ -191,11 +193,15 @@ PyObject *faa_alloc(PyObject *type)
     return PyType_GenericAlloc((PyTypeObject *)type, 0);
 }
 
+PyObject *faa_alloc_raw(PyObject *type, size_t state_size)
+{
+    PyObject *self = PyObject_Malloc(head_size + state_size);
+    return self ? PyObject_Init(self, (PyTypeObject *)type) : PyErr_NoMemory();
+}
+
 int faa_visit_type(PyObject *self, visitproc visit, void *arg)
 {
-    PyObject *type = PyObject_Type(self);
-    Py_DecRef(type); // The instance keeps it.
-    return visit(type, arg);
+    return visit((PyObject *)faa_type_of(self), arg);
 }
 
 void faa_free(PyObject *self, int is_gc)

@@ -135,15 +135,26 @@ FAA_MUSTUSE int faa_capi_init(void);
 /// The interpreter's version as (major << 8 | minor), e.g. 0x030b.
 int faa_capi_version(void);
 
-/// Type tests without macros. `flag` is a Py_TPFLAGS_…_SUBCLASS.
-int faa_is_subclass_of(PyObject *object, unsigned long flag);
-#define faa_is_str(o) faa_is_subclass_of((o), Py_TPFLAGS_UNICODE_SUBCLASS)
-#define faa_is_bytes(o) faa_is_subclass_of((o), Py_TPFLAGS_BYTES_SUBCLASS)
-#define faa_is_int(o) faa_is_subclass_of((o), Py_TPFLAGS_LONG_SUBCLASS)
-#define faa_is_tuple(o) faa_is_subclass_of((o), Py_TPFLAGS_TUPLE_SUBCLASS)
-#define faa_is_list(o) faa_is_subclass_of((o), Py_TPFLAGS_LIST_SUBCLASS)
-#define faa_is_dict(o) faa_is_subclass_of((o), Py_TPFLAGS_DICT_SUBCLASS)
-int faa_is_type(PyObject *object, PyObject *type); ///< Exactly this type.
+/// Its type, borrowed: Py_TYPE as a call.
+static inline PyTypeObject *faa_type_of(PyObject *object)
+{
+    PyObject *type = PyObject_Type(object);
+    Py_DecRef(type); // The object keeps it.
+    return (PyTypeObject *)type;
+}
+
+/// Type tests without macros; the exact type, which is nearly always the one, costs no flags.
+static inline int faa_is_a(PyObject *object, PyTypeObject *exact, unsigned long subclass_flag)
+{
+    PyTypeObject *type = faa_type_of(object);
+    return type == exact || (PyType_GetFlags(type) & subclass_flag) != 0;
+}
+#define faa_is_str(o) faa_is_a((o), &PyUnicode_Type, Py_TPFLAGS_UNICODE_SUBCLASS)
+#define faa_is_bytes(o) faa_is_a((o), &PyBytes_Type, Py_TPFLAGS_BYTES_SUBCLASS)
+#define faa_is_int(o) faa_is_a((o), &PyLong_Type, Py_TPFLAGS_LONG_SUBCLASS)
+#define faa_is_tuple(o) faa_is_a((o), &PyTuple_Type, Py_TPFLAGS_TUPLE_SUBCLASS)
+#define faa_is_list(o) faa_is_a((o), &PyList_Type, Py_TPFLAGS_LIST_SUBCLASS)
+#define faa_is_dict(o) faa_is_a((o), &PyDict_Type, Py_TPFLAGS_DICT_SUBCLASS)
 
 /// Attribute and item look-ups: -1 error (cleared: ours never matter to the application), 0 absent,
 /// 1 found with a new reference in *out, which is NULL otherwise.
@@ -167,6 +178,9 @@ void *faa_state(PyObject *self);
 
 /// Allocates an instance with zeroed state; NULL with MemoryError.
 PyObject *faa_alloc(PyObject *type);
+
+/// The same for a type without garbage collection, with `state_size` bytes of state as they come.
+PyObject *faa_alloc_raw(PyObject *type, size_t state_size);
 
 /// For tp_traverse: instances of heap types hold their type.
 int faa_visit_type(PyObject *self, visitproc visit, void *arg);

@@ -20,6 +20,14 @@ static inline struct faa_err faa_err_save(void)
     return e;
 }
 
+/// Makes `value` an exception that carries its traceback, as an `except` clause would see it.
+static inline void faa_err_normalize(struct faa_err *e)
+{
+    PyErr_NormalizeException(&e->type, &e->value, &e->traceback);
+    if (e->value && e->traceback)
+        PyException_SetTraceback(e->value, e->traceback);
+}
+
 /// Puts it back, dropping whatever the hook left.
 static inline void faa_err_restore(struct faa_err *e)
 {

@@ -2,10 +2,14 @@
 // Type, message and stack trace, walked in C: the traceback module costs milliseconds.
 #include "python/exception.h"
 
+#include "python/err.h"
+#include "span/message.h"
+
 #include <stdio.h>
 
 enum {
     TYPE_MAX = 256,
+    MESSAGE_MAX = 2048,
     STACK_MAX = FAA_SPAN_VALUE_MAX,
     FRAMES_MAX = 64 // The innermost ones are told; a deep recursion must not cost a request.
 };
@@ -103,11 +107,11 @@ void faa_span_record_exception(struct faa_span *span, PyObject *exception)
 {
     if (!span->recording || !exception)
         return;
-    char type[TYPE_MAX], stack[STACK_MAX];
+    char type[TYPE_MAX], text[MESSAGE_MAX], stack[STACK_MAX];
     struct faa_str type_name = {type, faa_exception_type(exception, type, sizeof(type))};
-    PyObject *text = PyObject_Str(exception);
+    PyObject *str = PyObject_Str(exception);
     PyErr_Clear();
-    struct faa_str message = faa_text(text);
+    struct faa_str message = {text, faa_message_redact(faa_text(str), text, sizeof(text))};
     size_t n = put_stack(exception, stack, sizeof(stack));
     n += (size_t)snprintf(stack + n, sizeof(stack) - n, "%s: %.*s", type, (int)message.n,
                           message.p);
@@ -120,5 +124,18 @@ void faa_span_record_exception(struct faa_span *span, PyObject *exception)
     faa_span_event_set_str(span, FAA_KEY_EXCEPTION_TYPE, type_name);
     faa_span_event_set_str(span, FAA_KEY_EXCEPTION_MESSAGE, message);
     faa_span_event_set_str(span, FAA_KEY_EXCEPTION_STACKTRACE, (struct faa_str){stack, n});
-    Py_DecRef(text);
+    Py_DecRef(str);
+}
+
+void faa_span_end_call(struct faa_span *span, PyObject *result)
+{
+    struct faa_err e = faa_err_save();
+    if (!result && e.type) {
+        faa_err_normalize(&e);
+        if (!faa_exception_is_cancellation(e.value))
+            faa_span_record_exception(span, e.value);
+    }
+    faa_span_end(span, 0);
+    faa_span_fini(span);
+    faa_err_restore(&e);
 }

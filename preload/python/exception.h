@@ -11,6 +11,10 @@
 /// code that runs. Leaves no error set.
 void faa_span_record_exception(struct faa_span *span, PyObject *exception);
 
+/// Ends and releases the span of a call that has returned `result`, or raised where it is NULL: then
+/// the error that is set is recorded, unless it is a cancellation, and stays set.
+void faa_span_end_call(struct faa_span *span, PyObject *result);
+
 /// The exception's type as `module.qualname`, without `builtins.`; written to `out`, cut at cap.
 size_t faa_exception_type(PyObject *exception, char *out, size_t cap);
 

@@ -44,9 +44,17 @@ int faa_pyspan_init(void)
 
 PyObject *faa_pyspan_new(void)
 {
-    PyObject *object = faa_alloc(type);
-    if (!object)
+    PyObject *object = faa_alloc_raw(type, sizeof(struct faa_pyspan));
+    if (!object) {
         PyErr_Clear();
+        return NULL;
+    }
+    struct faa_pyspan *s = faa_pyspan(object);
+    memset(&s->span, 0, offsetof(struct faa_span, name)); // As faa_span_fini wants it.
+    s->previous = NULL;
+    s->owner = NULL;
+    s->extra = NULL;
+    s->free_extra = NULL;
     return object;
 }
 
@@ -55,7 +63,7 @@ PyObject *faa_context_current(void)
     PyObject *value = NULL;
     if (PyContextVar_Get(variable, NULL, &value) < 0)
         PyErr_Clear();
-    if (value && !faa_is_type(value, type))
+    if (value && faa_type_of(value) != (PyTypeObject *)type)
         faa_clear(&value);
     return value;
 }

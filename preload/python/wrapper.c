@@ -146,7 +146,7 @@ static PyObject *find_owner(const char *target, const char **name)
 static PyObject *wrap_target(PyObject *owner, const char *name, faa_hook *hook)
 {
     PyObject *original = owner ? PyObject_GetAttrString(owner, name) : NULL;
-    if (!original || faa_is_type(original, type))
+    if (!original || faa_type_of(original) == (PyTypeObject *)type)
         return original;
     PyObject *wrapper = faa_wrapper_new(original, hook, NULL);
     Py_DecRef(original);

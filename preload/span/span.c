@@ -19,15 +19,40 @@ static size_t align8(size_t n)
     return (n + 7) & ~(size_t)7;
 }
 
-// An upper bound of the cleaned length.
-static size_t clean_bound(struct faa_str *text)
+// A text on its way into the span: how much room it may need, and whether it must be cleaned.
+struct text {
+    struct faa_str in;
+    size_t bound; // Of the bytes that text_put writes, without the NUL.
+    int plain;
+};
+
+static struct text text_of(struct faa_str in)
 {
     // Cleaning never shortens: what lies further back than this cannot come through. The three
     // bytes more keep the last character whole.
-    if (text->n > FAA_SPAN_VALUE_MAX + 3)
-        text->n = FAA_SPAN_VALUE_MAX + 3;
-    size_t bound = faa_utf8_valid(*text) ? text->n : FAA_UTF8_CLEAN_MAX(text->n) - 1;
-    return bound < FAA_SPAN_VALUE_MAX ? bound : FAA_SPAN_VALUE_MAX;
+    if (in.n > FAA_SPAN_VALUE_MAX + 3)
+        in.n = FAA_SPAN_VALUE_MAX + 3;
+    if (in.n <= FAA_SPAN_VALUE_MAX && faa_utf8_valid(in))
+        return (struct text){in, in.n, 1};
+    size_t bound = FAA_UTF8_CLEAN_MAX(in.n) - 1;
+    return (struct text){in, bound < FAA_SPAN_VALUE_MAX ? bound : FAA_SPAN_VALUE_MAX, 0};
+}
+
+static char *put_str(char *at, const char *text, size_t n)
+{
+    if (n > 0)
+        memcpy(at, text, n);
+    at[n] = '\0';
+    return at + n + 1;
+}
+
+// Returns the length written, without the NUL.
+static size_t text_put(const struct text *text, char *out)
+{
+    if (!text->plain)
+        return faa_utf8_clean(text->in, out, text->bound + 1);
+    put_str(out, text->in.p, text->in.n);
+    return text->in.n;
 }
 
 // ---- start ------------------------------------------------------------------------------------
@@ -108,24 +133,22 @@ static int make_room(struct faa_span *span, size_t need)
 
 // Appends an item: its number, for all but strings, then its text. 0, or -1: left out and counted.
 static int add_item(struct faa_span *span, struct faa_item item, int64_t number,
-                    struct faa_str text)
+                    struct faa_str value)
 {
     size_t fixed = sizeof(item) + (item.type == FAA_ITEM_STR ? 0 : sizeof(number));
-    size_t bound = clean_bound(&text);
+    struct text text = text_of(value);
     if (span->item_count >= FAA_SPAN_ATTRIBUTES_MAX ||
-        make_room(span, align8(fixed + bound + 1)) < 0) {
+        make_room(span, align8(fixed + text.bound + 1)) < 0) {
         span->dropped++;
         return -1;
     }
     char *at = span->items + span->items_len;
-    size_t len = faa_utf8_clean(text, at + fixed, bound + 1);
+    size_t len = text_put(&text, at + fixed);
     item.len = (uint32_t)(fixed - sizeof(item) + len);
     memcpy(at, &item, sizeof(item));
     if (item.type != FAA_ITEM_STR)
         memcpy(at + sizeof(item), &number, sizeof(number));
-    size_t size = align8(fixed + len + 1);
-    memset(at + fixed + len, 0, size - fixed - len);
-    span->items_len += size;
+    span->items_len += align8(fixed + len + 1);
     span->item_count++;
     return 0;
 }
@@ -201,14 +224,14 @@ void faa_span_set_status(struct faa_span *span, enum faa_status status, struct f
     span->status = (uint8_t)status;
     if (status != FAA_STATUS_ERROR || message.n == 0)
         return; // Only errors have a message.
-    size_t bound = clean_bound(&message);
-    char *copy = malloc(bound + 1);
+    struct text text = text_of(message);
+    char *copy = malloc(text.bound + 1);
     if (!copy) {
         span->dropped++;
         return;
     }
     free(span->message);
-    span->message_len = (uint16_t)faa_utf8_clean(message, copy, bound + 1);
+    span->message_len = (uint16_t)text_put(&text, copy);
     span->message = copy;
 }
 
@@ -218,14 +241,6 @@ uint64_t faa_span_now(const struct faa_span *span)
 }
 
 // ---- end --------------------------------------------------------------------------------------
-
-static char *put_str(char *at, const char *text, size_t n)
-{
-    if (n > 0)
-        memcpy(at, text, n);
-    at[n] = '\0';
-    return at + n + 1;
-}
 
 static void write_record(const struct faa_span *span, uint64_t end_ns)
 {
@@ -259,8 +274,7 @@ static void write_record(const struct faa_span *span, uint64_t end_ns)
     at = put_str(at, span->name, span->name_len);
     at = put_str(at, span->scope, scope_len);
     at = put_str(at, span->context.tracestate, span->context.tracestate_len);
-    at = put_str(at, span->message, span->message_len);
-    memset(at, 0, (size_t)(items - at));
+    put_str(at, span->message, span->message_len);
     memcpy(items, span->items, span->items_len);
     faa_tracer_commit(record);
 }

@@ -25,7 +25,6 @@ enum { NAME_TARGET = 1, NAME_LIST = 2, NAME_COLUMNS = 4, NAME_NESTED = 8 };
 
 enum { MAX_CTES = 8 };
 
-// Depths are counted from 1 in the fields below, so that 0 means none.
 struct sql {
     struct faa_sql_lexer lex;
     uint64_t from_names;   // Bit n: at depth n the next FROM is followed by tables.
@@ -39,11 +38,12 @@ struct sql {
     unsigned char named;   // NAME_… of the target just seen.
     unsigned char after;   // Words left, behind a target, that may still be its alias.
     unsigned char path;    // Inside a dotted name: 1 behind a part, 2 behind a dot.
-    unsigned char statement, nested; // A statement, or one of WITH's parts, may start here.
+    unsigned char statement;  // A statement may start here.
+    unsigned char nested;     // An operation of a WITH may start here.
     unsigned char ddl;        // The kind of object is to come.
     unsigned char cte_next;   // The name of a common table expression is to come.
     unsigned char identified; // The word IDENTIFIED was seen.
-    unsigned char ctes;
+    unsigned char ctes;       // How many are in `cte`; more than that count as tables.
     struct faa_str cte[MAX_CTES];
 };
 
@@ -82,9 +82,12 @@ static enum keyword find_keyword(const struct faa_sql_token *t)
     };
     if (t->n >= FAA_COUNT(by_length))
         return KW_NONE;
+    char first = (char)(t->p[0] & 0xdf);
     for (size_t i = 0; i < FAA_COUNT(by_length[0]) && by_length[t->n][i].keyword; i++) {
         const char *text = by_length[t->n][i].text;
-        size_t k = 0;
+        if (text[0] != first)
+            continue;
+        size_t k = 1;
         while (k < t->n && (t->p[k] & 0xdf) == text[k])
             k++;
         if (k == t->n)
@@ -187,6 +190,8 @@ static enum role step_keyword(struct sql *s, enum keyword keyword, int statement
     }
     if (keyword == KW_SET)
         s->set = s->depth;
+    if (keyword == KW_VALUES)
+        s->values = s->depth;
     if (keyword == KW_IDENTIFIED)
         s->identified = 1;
     if (statement || keyword == KW_SELECT ||
@@ -201,8 +206,6 @@ static enum role step_keyword(struct sql *s, enum keyword keyword, int statement
         s->pending = NAME_TARGET | NAME_COLUMNS;
     } else if (keyword == KW_USING && may_be_alias) {
         s->pending = NAME_TARGET;
-    } else if (keyword == KW_VALUES) {
-        s->values = s->depth;
     }
     return ROLE_NONE;
 }
@@ -280,7 +283,7 @@ static void put_name(struct writer *w, const struct faa_sql_token *t)
 
 static struct sql sql_start(struct faa_str text)
 {
-    const unsigned char *p = (const unsigned char *)text.p;
+    const unsigned char *p = (const unsigned char *)(text.n ? text.p : "");
     size_t n = text.n < FAA_SQL_TEXT_MAX ? text.n : FAA_SQL_TEXT_MAX;
     return (struct sql){.lex = {.p = p, .end = p + n}, .depth = 1, .statement = 1};
 }
@@ -326,6 +329,31 @@ static const unsigned char *values_end(const struct faa_sql_lexer *at)
     return NULL;
 }
 
+static void put_sanitized(struct writer *w, const struct sql *s, enum role role)
+{
+    const struct faa_sql_token *t = &s->lex.tok;
+    switch (t->kind) {
+    case FAA_SQL_T_LITERAL:
+        put(w, "?", 1);
+        break;
+    case FAA_SQL_T_PLACEHOLDER:
+        put(w, t->p, *t->p == '?' ? 1 : t->n);
+        break;
+    case FAA_SQL_T_DOUBLE_QUOTED:
+        if (!is_identifier(s, role)) {
+            put(w, "?", 1);
+            break;
+        }
+        // Fall through.
+    case FAA_SQL_T_QUOTED:
+        put_name(w, t);
+        break;
+    default:
+        put(w, t->p, t->n);
+        break;
+    }
+}
+
 size_t faa_sql_sanitize(struct faa_str sql, char *out, size_t cap)
 {
     if (cap == 0)
@@ -345,20 +373,15 @@ size_t faa_sql_sanitize(struct faa_str sql, char *out, size_t cap)
         }
         if (s.lex.tok.spaced && w.n)
             put(&w, " ", 1);
-        if (s.lex.prev.keyword == KW_IN && is_punct(&s.lex.tok, '(') && (end = values_end(&s.lex))) {
+        if (s.lex.prev.keyword == KW_IN && is_punct(&s.lex.tok, '(') &&
+            (end = values_end(&s.lex))) {
             put(&w, "(?)", 3);
             s.lex.p = end;
             s.lex.tok = (struct faa_sql_token){.p = end - 1, .n = 1, .kind = FAA_SQL_T_PUNCT};
             step(&s);
             continue;
         }
-        if (s.lex.tok.kind == FAA_SQL_T_LITERAL || (s.lex.tok.kind == FAA_SQL_T_PLACEHOLDER && *s.lex.tok.p == '?') ||
-            (s.lex.tok.kind == FAA_SQL_T_DOUBLE_QUOTED && !is_identifier(&s, role)))
-            put(&w, "?", 1);
-        else if (s.lex.tok.kind == FAA_SQL_T_QUOTED || s.lex.tok.kind == FAA_SQL_T_DOUBLE_QUOTED)
-            put_name(&w, &s.lex.tok);
-        else
-            put(&w, s.lex.tok.p, s.lex.tok.n);
+        put_sanitized(&w, &s, role);
     }
     out[w.n] = '\0';
     return w.n;

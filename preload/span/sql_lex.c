@@ -5,9 +5,10 @@
 #include <strings.h>
 
 const unsigned char faa_sql_class[256] = {
-    [0 ... ' '] = FAA_SQL_SPACE,     [0x7f] = FAA_SQL_SPACE,          ['$'] = FAA_SQL_DOLLAR,
-    ['0' ... '9'] = FAA_SQL_DIGIT,   ['A' ... 'Z'] = FAA_SQL_LETTER,  ['a' ... 'z'] = FAA_SQL_LETTER,
-    ['_'] = FAA_SQL_LETTER,          [0x80 ... 0xff] = FAA_SQL_LETTER,
+    [0 ... ' '] = FAA_SQL_SPACE,      [0x7f] = FAA_SQL_SPACE,
+    ['$'] = FAA_SQL_DOLLAR,           ['0' ... '9'] = FAA_SQL_DIGIT,
+    ['A' ... 'Z'] = FAA_SQL_LETTER,   ['a' ... 'z'] = FAA_SQL_LETTER,
+    ['_'] = FAA_SQL_LETTER,           [0x80 ... 0xff] = FAA_SQL_LETTER,
 };
 
 static size_t left(const struct faa_sql_lexer *s)
@@ -87,7 +88,8 @@ enum escapes { ESCAPES_NONE, ESCAPES_BACKSLASH, ESCAPES_UNKNOWN };
 
 // Reads the quoted run whose opening quote is at s->p. Where its end is missing or in doubt, all
 // that is left becomes a literal.
-static enum faa_sql_kind lex_quoted(struct faa_sql_lexer *s, enum escapes escapes, enum faa_sql_kind kind)
+static enum faa_sql_kind lex_quoted(struct faa_sql_lexer *s, enum escapes escapes,
+                                    enum faa_sql_kind kind)
 {
     const unsigned char *p = s->p, *end = s->end;
     unsigned char quote = *p++;
@@ -123,11 +125,12 @@ static const unsigned char *q_quoted_end(const unsigned char *p, const unsigned 
 
 static enum faa_sql_kind lex_word(struct faa_sql_lexer *s)
 {
-    const unsigned char *p = s->p;
-    while (s->p < s->end && faa_sql_class[*s->p] >= FAA_SQL_DOLLAR)
-        s->p++;
-    unsigned char first = *p | 0x20, last = s->p[-1] | 0x20;
-    size_t n = (size_t)(s->p - p);
+    const unsigned char *p = s->p, *q = p + 1, *end = s->end;
+    while (q < end && faa_sql_class[*q] >= FAA_SQL_DOLLAR)
+        q++;
+    s->p = q;
+    unsigned char first = *p | 0x20, last = q[-1] | 0x20;
+    size_t n = (size_t)(q - p);
     size_t quote = n == 1 && first == 'u' && faa_sql_peek(s, 0) == '&';
     if (n > 2 || faa_sql_peek(s, quote) != '\'')
         return FAA_SQL_T_WORD;
@@ -144,7 +147,7 @@ static enum faa_sql_kind lex_word(struct faa_sql_lexer *s)
 // Takes letters with the digits, so that 0xff, 1e5 and 1_000 are one literal.
 static enum faa_sql_kind lex_number(struct faa_sql_lexer *s)
 {
-    for (s->p++; s->p < s->end; s->p++) {
+    for (; s->p < s->end; s->p++) {
         if (faa_sql_class[*s->p] >= FAA_SQL_DIGIT || *s->p == '.')
             continue;
         if ((*s->p != '+' && *s->p != '-') || (s->p[-1] | 0x20) != 'e' ||
@@ -180,13 +183,15 @@ static enum faa_sql_kind lex_percent(struct faa_sql_lexer *s)
 {
     size_t i = 1;
     if (faa_sql_peek(s, 1) == '(' && faa_sql_class[faa_sql_peek(s, 2)] == FAA_SQL_LETTER) {
-        for (i = 2; faa_sql_class[faa_sql_peek(s, i)] >= FAA_SQL_DOLLAR || faa_sql_peek(s, i) == '.'; i++)
-            ;
+        i = 2;
+        while (faa_sql_class[faa_sql_peek(s, i)] >= FAA_SQL_DOLLAR || faa_sql_peek(s, i) == '.')
+            i++;
         if (faa_sql_peek(s, i++) != ')')
             i = left(s);
     }
     unsigned type = faa_sql_peek(s, i), next = faa_sql_peek(s, i + 1);
-    int is_placeholder = (type == 's' || type == 'b' || type == 't') && faa_sql_class[next] < FAA_SQL_DOLLAR;
+    int is_placeholder =
+        (type == 's' || type == 'b' || type == 't') && faa_sql_class[next] < FAA_SQL_DOLLAR;
     s->p += is_placeholder ? i + 1 : 1;
     return is_placeholder ? FAA_SQL_T_PLACEHOLDER : FAA_SQL_T_PUNCT;
 }
@@ -269,7 +274,7 @@ int faa_sql_next(struct faa_sql_lexer *s)
     s->tok = (struct faa_sql_token){.p = s->p, .spaced = spaced};
     if (s->p == s->end)
         return 0;
-    unsigned char class = faa_sql_class[*s->p];
+    unsigned class = faa_sql_class[*s->p];
     if (comment < 0) {
         s->p = s->end;
         s->tok.kind = FAA_SQL_T_LITERAL;

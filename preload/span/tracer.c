@@ -14,7 +14,7 @@ static struct faa_ring *_Atomic current;
 
 // Relaxed: numbers to look at, and a hint. Nothing is read because of them.
 static _Atomic uint64_t ended, dropped;
-static _Atomic int woken;
+static _Atomic int crowded;
 
 static struct faa_ring *current_ring(void)
 {
@@ -28,17 +28,17 @@ static struct faa_ring *current_ring(void)
     return ring;
 }
 
-// Once per crossing: the flag is set by the record that finds the ring more than half full and
-// taken back by the next one that does not. Threads that race here wake once too often at most.
-static void wake_when_half_full(const struct faa_ring *ring)
+// True once per crossing: the flag is set by the record that finds the ring more than half full and
+// taken back by the next one that does not. Threads that race here say so once too often at most.
+static int became_crowded(const struct faa_ring *ring)
 {
     if (faa_ring_used(ring) <= faa_ring_capacity(ring) / 2) {
-        if (atomic_load_explicit(&woken, memory_order_relaxed))
-            atomic_store_explicit(&woken, 0, memory_order_relaxed);
-    } else if (!atomic_load_explicit(&woken, memory_order_relaxed) &&
-               !atomic_exchange_explicit(&woken, 1, memory_order_relaxed)) {
-        atomic_load_explicit(&owner, memory_order_acquire)->wake();
+        if (atomic_load_explicit(&crowded, memory_order_relaxed))
+            atomic_store_explicit(&crowded, 0, memory_order_relaxed);
+        return 0;
     }
+    return !atomic_load_explicit(&crowded, memory_order_relaxed) &&
+           !atomic_exchange_explicit(&crowded, 1, memory_order_relaxed);
 }
 
 void faa_tracer_init(const struct faa_tracer_ops *ops)
@@ -51,7 +51,7 @@ void faa_tracer_forget_ring(void)
     atomic_store_explicit(&current, NULL, memory_order_relaxed);
     atomic_store_explicit(&ended, 0, memory_order_relaxed);
     atomic_store_explicit(&dropped, 0, memory_order_relaxed);
-    atomic_store_explicit(&woken, 0, memory_order_relaxed);
+    atomic_store_explicit(&crowded, 0, memory_order_relaxed);
 }
 
 void *faa_tracer_reserve(size_t size)
@@ -70,7 +70,7 @@ void faa_tracer_commit(void *record)
     // reserved does not exist.
     struct faa_ring *ring = atomic_load_explicit(&current, memory_order_acquire);
     faa_ring_commit(ring, record);
-    wake_when_half_full(ring);
+    atomic_load_explicit(&owner, memory_order_acquire)->committed(became_crowded(ring));
 }
 
 struct faa_tracer_counts faa_tracer_counts(void)

@@ -16,9 +16,9 @@ struct faa_tracer_ops {
     /// the exporter. Returns the ring, or NULL when there can be none: asked again by the next
     /// span. May be called by several threads at once; they must get the same ring.
     struct faa_ring *(*start)(void);
-    /// The ring has become half full: the exporter should not wait for its timer. Called once
-    /// for each time it does.
-    void (*wake)(void);
+    /// A record was committed. `crowded` is true once for each time that the ring becomes half
+    /// full: then the exporter should not wait for its timer.
+    void (*committed)(int crowded);
 };
 
 /// Sets the owner. Before it is set, and while there is no ring, records are dropped and counted.

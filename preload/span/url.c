@@ -21,6 +21,12 @@ static int is_control(char c)
     return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
+// Some clients take a backslash for a slash.
+static int is_slash(char c)
+{
+    return c == '/' || c == '\\';
+}
+
 static struct faa_str head(struct faa_str s, size_t n)
 {
     return (struct faa_str){s.p, n};
@@ -170,13 +176,14 @@ static void put_parameters(struct writer *w, struct faa_str s)
     }
 }
 
-// Where user information can begin: behind the two slashes, if there are any before the path.
+// Where user information can begin: behind the two slashes at the start or behind the scheme.
 static size_t authority_start(struct faa_str url)
 {
-    size_t i = find(url, "/\\?#");
-    if (i + 1 >= url.n || !strchr("/\\", url.p[i]) || !strchr("/\\", url.p[i + 1]))
+    size_t i = find(url, "/\\@?");
+    if (i + 1 >= url.n || (i > 0 && url.p[i - 1] != ':') || !is_slash(url.p[i]) ||
+        !is_slash(url.p[i + 1]))
         return 0;
-    while (i < url.n && (url.p[i] == '/' || url.p[i] == '\\'))
+    while (i < url.n && is_slash(url.p[i]))
         i++;
     return i;
 }

@@ -63,7 +63,8 @@ static inline struct faa_ring *new_ring(int *fd)
 }
 
 // The sequence number at the cursor, or -1 when there is nothing.
-static inline long next_sequence(const struct faa_ring *ring, struct faa_ring_cursor *cursor, int rescue)
+static inline long next_sequence(const struct faa_ring *ring, struct faa_ring_cursor *cursor,
+                                 int rescue)
 {
     size_t size;
     const struct message *m = faa_ring_next(ring, cursor, &size, rescue);

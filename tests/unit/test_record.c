@@ -161,7 +161,7 @@ END_TEST
 
 START_TEST(impossible_items_are_refused)
 {
-    static const char value[64] = "12345678";
+    static const char value[64] = "1234567812345678";
     static const struct faa_item items[] = {
         {0, 0, FAA_KEY_URL_PATH, 8},
         {FAA_ITEM_EVENT + 1, 0, FAA_KEY_URL_PATH, 8},
@@ -169,7 +169,7 @@ START_TEST(impossible_items_are_refused)
         {FAA_ITEM_STR, 0, FAA_KEY_COUNT, 8},
         {FAA_ITEM_STR, 2, FAA_KEY_URL_PATH, 8},
         {FAA_ITEM_STR, 1, FAA_KEY_URL_PATH, 8}, // Of no event.
-        {FAA_ITEM_STR, 0, FAA_KEY_URL_PATH, 9}, // With a NUL inside.
+        {FAA_ITEM_STR, 0, FAA_KEY_URL_PATH, 17}, // With a NUL inside.
         {FAA_ITEM_INT, 0, FAA_KEY_URL_PATH, 7},
         {FAA_ITEM_INT, 0, FAA_KEY_URL_PATH, 16},
         {FAA_ITEM_BOOL, 0, FAA_KEY_URL_PATH, 0},

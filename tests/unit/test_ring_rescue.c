@@ -294,6 +294,24 @@ static void read_hostile(int fd)
     faa_ring_free(ring);
 }
 
+START_TEST(positions_off_the_grid_and_sizes_beyond_the_head_are_refused)
+{
+    struct faa_ring *ring = new_ring(NULL);
+    ck_assert_int_eq(send_message(ring, 0, 0), 0);
+    struct faa_ring_cursor cursor = {8};
+    ck_assert_int_eq(next_sequence(ring, &cursor, 1), -1);
+    ck_assert_uint_eq(cursor.pos, 8);
+
+    cursor = faa_ring_begin(ring);
+    slot_at(ring, 0)->size += FAA_RING_ALIGN;
+    ck_assert_int_eq(next_sequence(ring, &cursor, 0), -1);
+    ck_assert_uint_eq(cursor.pos, 0);
+    ck_assert_int_eq(next_sequence(ring, &cursor, 1), -1);
+    ck_assert_uint_eq(cursor.pos, faa_ring_used(ring));
+    faa_ring_free(ring);
+}
+END_TEST
+
 START_TEST(random_bytes_are_read_within_bounds)
 {
     int fd = sealed_memfd(DATA_AT + SMALL, F_SEAL_SHRINK);
@@ -360,6 +378,7 @@ int main(void)
     tcase_set_timeout(hostile, 60);
     tcase_add_test(hostile, attach_refuses_what_is_no_ring);
     tcase_add_test(hostile, an_attached_ring_is_read_and_not_changed);
+    tcase_add_test(hostile, positions_off_the_grid_and_sizes_beyond_the_head_are_refused);
     tcase_add_test(hostile, random_bytes_are_read_within_bounds);
     tcase_add_test(hostile, damaged_rings_are_read_within_bounds);
     suite_add_tcase(suite, hostile);

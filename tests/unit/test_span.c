@@ -41,11 +41,12 @@ static struct faa_ring *start(void)
     return ring;
 }
 
-static void wake(void)
+static void committed(int crowded)
 {
+    (void)crowded;
 }
 
-static const struct faa_tracer_ops ops = {start, wake};
+static const struct faa_tracer_ops ops = {start, committed};
 
 static void setup(void)
 {
@@ -357,19 +358,19 @@ START_TEST(long_text_is_cut_on_a_character_boundary)
     struct faa_span span;
     struct faa_record_view view;
     static char text[100000];
-    // One byte, then characters of three: the limits fall inside one.
+    // One byte, then characters of four: the limits fall inside one, where three bytes are left.
     text[0] = 'x';
-    for (size_t i = 1; i + 3 <= sizeof(text); i += 3)
-        memcpy(text + i, "\xe2\x82\xac", 3);
+    for (size_t i = 1; i + 4 <= sizeof(text); i += 4)
+        memcpy(text + i, "\xf0\x9f\x98\x80", 4);
     struct faa_str value = {text, sizeof(text)};
     faa_span_start(&span, FAA_KIND_SERVER, "t", NULL);
     faa_span_set_name(&span, value);
     faa_span_set_str(&span, FAA_KEY_URL_FULL, value);
     faa_span_set_status(&span, FAA_STATUS_ERROR, value);
     end_and_take(&span, &view);
-    ck_assert_uint_eq(view.name.n, FAA_SPAN_NAME_MAX - 3); // 1 + 84 * 3, then the NUL.
-    ck_assert_uint_eq(next_item(&view).str.n, FAA_SPAN_VALUE_MAX - 1);
-    ck_assert_uint_eq(view.message.n, FAA_SPAN_VALUE_MAX - 1);
+    ck_assert_uint_eq(view.name.n, FAA_SPAN_NAME_MAX - 3); // 1 + 63 * 4.
+    ck_assert_uint_eq(next_item(&view).str.n, FAA_SPAN_VALUE_MAX - 3);
+    ck_assert_uint_eq(view.message.n, FAA_SPAN_VALUE_MAX - 3);
     faa_span_fini(&span);
 }
 END_TEST

@@ -19,12 +19,12 @@ static struct faa_ring *start(void)
     return atomic_load(&no_ring) ? NULL : ring;
 }
 
-static void wake(void)
+static void committed(int crowded)
 {
-    atomic_fetch_add(&wakes, 1);
+    atomic_fetch_add(&wakes, crowded);
 }
 
-static const struct faa_tracer_ops ops = {start, wake};
+static const struct faa_tracer_ops ops = {start, committed};
 
 static void setup(void)
 {

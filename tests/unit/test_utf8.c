@@ -32,7 +32,8 @@ START_TEST(valid_text_stays_as_it_is)
 {
     static const struct faa_str texts[] = {
         FAA_STR(""), FAA_STR("a"), FAA_STR("plain text of some length, over eight bytes\x7f\x01"),
-        FAA_STR("\xc2\x80 \xdf\xbf"), FAA_STR("\xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf"),
+        FAA_STR("\xc2\x80 \xdf\xbf"),
+        FAA_STR("\xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf"),
         FAA_STR("\xf0\x90\x80\x80 \xf4\x8f\xbf\xbf"),
         FAA_STR("12345678\xc3\xa9" "12345678\xe2\x82\xac" "1234567\xf0\x9f\x98\x80")};
     for (size_t i = 0; i < FAA_COUNT(texts); i++)
@@ -85,7 +86,8 @@ END_TEST
 static size_t slow_sequence(const unsigned char *p, size_t n)
 {
     static const uint32_t least[] = {0, 1, 0x80, 0x800, 0x10000};
-    size_t len = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : p[0] >> 3 == 30 ? 4 : 0;
+    size_t len = p[0] < 0x80 ? 1 : 0;
+    len = p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : p[0] >> 3 == 30 ? 4 : len;
     if (len == 0 || len > n)
         return 0;
     uint32_t value = len == 1 ? p[0] : p[0] & (0x7fu >> len);
@@ -100,8 +102,9 @@ static size_t slow_sequence(const unsigned char *p, size_t n)
 START_TEST(random_bytes_give_what_a_slow_decoder_gives)
 {
     // Bytes that meet the edges of the table often.
-    static const unsigned char edge[] = {0x00, 0x01, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1,
-                                         0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xef, 0xf0, 0xf3, 0xf4, 0xf5};
+    static const unsigned char edge[] = {0x00, 0x01, 0x41, 0x7f, 0x80, 0x8f, 0x90,
+                                         0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0,
+                                         0xe1, 0xed, 0xef, 0xf0, 0xf3, 0xf4, 0xf5};
     for (uint64_t seed = 0; seed < 200000; seed++) {
         unsigned char in[40];
         char expected[128];

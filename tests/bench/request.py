@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""What tracing adds to a request on the thread that serves it.
+
+One process, one FastAPI application, called directly as an ASGI server does, in alternating blocks:
+with the agent's hooks in place, and with the library's own functions put back. Run under the agent.
+"""
+
+import statistics
+import time
+from typing import Any
+
+import fastapi
+import fastapi.applications
+import fastapi.routing
+import starlette.applications
+import starlette.routing
+
+BLOCKS = 60
+REQUESTS = 500
+
+HOOKED = [
+    (fastapi.applications.FastAPI, "__call__"),
+    (starlette.applications.Starlette, "__call__"),
+    (fastapi.routing.APIRoute, "handle"),
+    (starlette.routing.Route, "handle"),
+    (starlette.routing.Mount, "handle"),
+]
+
+app = fastapi.FastAPI()
+
+
+@app.get("/items/{item_id}")
+async def read_item(item_id: int) -> dict[str, int]:
+    return {"id": item_id}
+
+
+HEADERS = [
+    (b"host", b"127.0.0.1:8000"),
+    (b"user-agent", b"python-httpx/0.28.1"),
+    (b"accept", b"*/*"),
+    (b"accept-encoding", b"gzip, deflate"),
+    (b"connection", b"keep-alive"),
+]
+
+
+def one_request() -> None:
+    """Serves one request; raises AssertionError when the answer is not 200."""
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/items/42",
+        "raw_path": b"/items/42",
+        "query_string": b"limit=10",
+        "root_path": "",
+        "headers": list(HEADERS),
+        "client": ("127.0.0.1", 51234),
+        "server": ("127.0.0.1", 8000),
+        "state": {},
+    }
+    statuses = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    coroutine = app(scope, receive, send)
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        pass
+    assert statuses == [200], statuses
+
+
+def block() -> float:
+    """Returns the microseconds of this thread's CPU time per request."""
+    start = time.thread_time_ns()
+    for _ in range(REQUESTS):
+        one_request()
+    return (time.thread_time_ns() - start) / REQUESTS / 1000
+
+
+def main() -> None:
+    hooks = [(owner, name, owner.__dict__[name]) for owner, name in HOOKED if name in owner.__dict__]
+    hooks = [(o, n, f) for o, n, f in hooks if type(f).__module__ == "faa"]
+    assert hooks, "the agent is not here: run this by `make bench`"
+    results: dict[str, list[float]] = {"bare": [], "traced": []}
+    for number in range(2 * BLOCKS + 4):
+        traced = number % 2 == 1
+        for owner, name, function in hooks:
+            setattr(owner, name, function if traced else function.__wrapped__)
+        value = block()
+        if number >= 4:  # The first blocks warm up.
+            results["traced" if traced else "bare"].append(value)
+    bare, traced = (statistics.median(results[key]) for key in ("bare", "traced"))
+    pairs = [t - b for b, t in zip(results["bare"], results["traced"], strict=True)]
+    added = statistics.median(pairs)
+    spread = statistics.quantiles(pairs, n=4)
+    print(f"request, server span   bare {bare:7.2f} µs   traced {traced:7.2f} µs   "
+          f"added {added:5.2f} µs (quartiles {spread[0]:.2f} to {spread[2]:.2f})   "
+          f"ratio {traced / bare:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures of the end-to-end tests."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# The receivers live in this process, which starts others all the time; none of those uses gRPC.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+import pytest
+
+from harness import compare
+from harness.deadline import scaled
+from harness.jaeger import Jaeger
+from harness.process import TOP, Runner
+from harness.raw import RawServer
+from harness.receiver import GrpcReceiver, HttpReceiver, Receiver
+from harness.target import Target
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(scaled(120)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Shows the output of the traced processes with a failure."""
+    report = yield
+    runner = getattr(item, "funcargs", {}).get("run")
+    if report.failed and isinstance(runner, Runner):
+        for process in runner.processes:
+            report.sections.append((f"process {process.pid}", process.describe()))
+    return report
+
+
+@pytest.fixture(scope="session")
+def build() -> Path:
+    """The directory of the built agent: FAA_BUILD, else build/ in the source tree."""
+    return Path(os.environ.get("FAA_BUILD") or TOP / "build").absolute()
+
+
+@pytest.fixture
+def python() -> str:
+    """The applications' interpreter; parametrize it (or set FAA_TEST_PYTHON) for another."""
+    return os.environ.get("FAA_TEST_PYTHON") or sys.executable
+
+
+@pytest.fixture
+def run(tmp_path: Path, build: Path, python: str) -> Iterator[Runner]:
+    """Starts processes; all of them are gone when the test ends."""
+    runner = Runner(tmp_path, build, python)
+    yield runner
+    runner.kill_all()
+
+
+@pytest.fixture
+def receiver() -> Iterator[HttpReceiver]:
+    """A recording OTLP/HTTP receiver; fails the test that has sent it something invalid."""
+    yield from _checked(HttpReceiver())
+
+
+@pytest.fixture
+def grpc_receiver() -> Iterator[GrpcReceiver]:
+    """A recording OTLP/gRPC receiver; fails the test that has sent it something invalid."""
+    yield from _checked(GrpcReceiver())
+
+
+@pytest.fixture(params=[HttpReceiver, GrpcReceiver], ids=["http", "grpc"])
+def any_receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
+    """The test runs twice: with an HTTP and with a gRPC receiver."""
+    yield from _checked(request.param())
+
+
+def _checked(receiver: Any) -> Iterator[Any]:
+    yield receiver
+    receiver.stop()
+    receiver.check()
+
+
+@pytest.fixture
+def raw_server() -> Iterator[Callable[..., RawServer]]:
+    """Makes RawServers, endpoints of any bad manner: raw_server("refuse").endpoint."""
+    servers = []
+
+    def make(*args: Any) -> RawServer:
+        servers.append(RawServer(*args))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    """A web server for outgoing calls, which records what it saw."""
+    server = Target()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
+    """A real Jaeger for the whole session; without one the test fails, it is not skipped."""
+    binary = os.environ.get("FAA_TEST_JAEGER", "")
+    if not os.access(binary, os.X_OK):
+        pytest.fail(
+            f"these tests need a real Jaeger, and FAA_TEST_JAEGER={binary!r} is no executable: "
+            "`make test` builds one and sets the variable",
+            pytrace=False,
+        )
+    server = Jaeger(binary, tmp_path_factory.mktemp("jaeger"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def same_with_and_without(run: Runner) -> Callable[..., Any]:
+    """same_with_and_without("odd_asgi:app", fn): see harness.compare."""
+    return partial(compare.same_with_and_without, run)
