@@ -97,6 +97,9 @@ static int set_endpoint(const char *option)
                    : set("OTEL_EXPORTER_OTLP_ENDPOINT", option);
     if (is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") || is_set("OTEL_EXPORTER_OTLP_ENDPOINT"))
         return 0;
+    // Who chose the protocol gets its own port, and not that of gRPC for http/protobuf.
+    if (is_set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") || is_set("OTEL_EXPORTER_OTLP_PROTOCOL"))
+        return 0;
     return set("OTEL_EXPORTER_OTLP_ENDPOINT", FAA_DEFAULT_ENDPOINT);
 }
 

@@ -130,21 +130,36 @@ static void end(struct faa_span *span, struct injected *in, PyObject *response)
     faa_span_end_call(span, response);
 }
 
+// The PreparedRequest, borrowed, or NULL: the first argument of the method, or a keyword of a
+// subclass that calls its parent so.
+static PyObject *request_of(PyObject *const *args, size_t nargs, PyObject *kwnames)
+{
+    if (nargs >= 2)
+        return args[1];
+    Py_ssize_t count = kwnames ? PyTuple_Size(kwnames) : 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (faa_str_eq(faa_text(PyTuple_GetItem(kwnames, i)), FAA_STR("request")))
+            return args[nargs + (size_t)i];
+    }
+    return NULL;
+}
+
 static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
                            PyObject *kwnames)
 {
     (void)data;
-    if (FAA_NARGS(nargsf) < 2)
+    PyObject *request = request_of(args, FAA_NARGS(nargsf), kwnames);
+    if (!request)
         return faa_call(wrapped, args, nargsf, kwnames);
     int saved = errno;
     struct faa_span span;
     struct injected in = {NULL, 0, 0};
     faa_context_start_child(&span, FAA_KIND_CLIENT, "requests");
     if (span.recording) {
-        set_method(&span, args[1]);
-        set_url(&span, args[1]);
+        set_method(&span, request);
+        set_url(&span, request);
     }
-    inject_context(&in, args[1], &span);
+    inject_context(&in, request, &span);
     errno = saved;
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
     end(&span, &in, response);

@@ -11,38 +11,38 @@ enum { QUERY_MAX = 4096, TYPE_MAX = 256, MESSAGE_MAX = 512 };
 
 static const char owner; // Its address marks the spans of this file.
 
-// SQLAlchemy's dialect names where the conventions have others, and the usual port, which goes
-// without saying.
+// SQLAlchemy's dialect names where the conventions have others, the usual port, which goes without
+// saying, and the database of a URL that names none.
 static const struct dialect {
     struct faa_str name, system;
     long long port;
+    struct faa_str database;
 } dialects[] = {
-    {FAA_STR("postgresql"), FAA_STR("postgresql"), 5432},
-    {FAA_STR("mysql"), FAA_STR("mysql"), 3306},
-    {FAA_STR("mariadb"), FAA_STR("mariadb"), 3306},
-    {FAA_STR("sqlite"), FAA_STR("sqlite"), 0},
-    {FAA_STR("mssql"), FAA_STR("microsoft.sql_server"), 1433},
-    {FAA_STR("oracle"), FAA_STR("oracle.db"), 1521},
-};
+    {FAA_STR("postgresql"), FAA_STR("postgresql"), 5432, FAA_STR("")},
+    {FAA_STR("mysql"), FAA_STR("mysql"), 3306, FAA_STR("")},
+    {FAA_STR("mariadb"), FAA_STR("mariadb"), 3306, FAA_STR("")},
+    {FAA_STR("sqlite"), FAA_STR("sqlite"), 0, FAA_STR(":memory:")},
+    {FAA_STR("mssql"), FAA_STR("microsoft.sql_server"), 1433, FAA_STR("")},
+    {FAA_STR("oracle"), FAA_STR("oracle.db"), 1521, FAA_STR("")},
+}, other_dialect = {FAA_STR(""), FAA_STR("other_sql"), 0, FAA_STR("")};
 
-static void set_system(struct faa_span *span, PyObject *connection, long long *usual_port)
+static const struct dialect *dialect_of(PyObject *connection)
 {
+    const struct dialect *found = &other_dialect;
     PyObject *dialect, *name = NULL;
     if (faa_getattr(connection, FAA_NAME(dialect), &dialect) == 1)
         faa_getattr(dialect, FAA_NAME(name), &name);
-    struct faa_str text = faa_text(name), system = FAA_STR("other_sql");
+    struct faa_str text = faa_text(name);
     for (size_t i = 0; i < FAA_COUNT(dialects); i++) {
-        if (faa_str_eq(text, dialects[i].name)) {
-            system = dialects[i].system;
-            *usual_port = dialects[i].port;
-        }
+        if (faa_str_eq(text, dialects[i].name))
+            found = &dialects[i];
     }
-    faa_span_set_str(span, FAA_KEY_DB_SYSTEM_NAME, system);
     Py_DecRef(dialect);
     Py_DecRef(name);
+    return found;
 }
 
-static void set_server(struct faa_span *span, PyObject *connection, long long usual_port)
+static void set_server(struct faa_span *span, PyObject *connection, const struct dialect *dialect)
 {
     PyObject *engine, *url = NULL, *database = NULL, *host = NULL, *port = NULL;
     if (faa_getattr(connection, FAA_NAME(engine), &engine) == 1 &&
@@ -51,10 +51,14 @@ static void set_server(struct faa_span *span, PyObject *connection, long long us
         faa_getattr(url, FAA_NAME(host), &host);
         faa_getattr(url, FAA_NAME(port), &port);
     }
-    faa_span_set_py(span, FAA_KEY_DB_NAMESPACE, database);
+    struct faa_str namespace = faa_text(database);
+    if (!namespace.n)
+        namespace = dialect->database;
+    if (namespace.n)
+        faa_span_set_str(span, FAA_KEY_DB_NAMESPACE, namespace);
     faa_span_set_py(span, FAA_KEY_SERVER_ADDRESS, host);
     long long number = faa_int(port, 0);
-    if (number > 0 && number != usual_port && faa_text(host).n)
+    if (number > 0 && number != dialect->port && faa_text(host).n)
         faa_span_set_int(span, FAA_KEY_SERVER_PORT, number);
     Py_DecRef(engine);
     Py_DecRef(url);
@@ -63,28 +67,36 @@ static void set_server(struct faa_span *span, PyObject *connection, long long us
     Py_DecRef(port);
 }
 
-static void set_statement(struct faa_span *span, PyObject *statement)
+// Name, summary and text. A batch says so in front of its summary and operation.
+static void set_statement(struct faa_span *span, PyObject *statement, int batch,
+                          const struct dialect *dialect)
 {
-    char text[QUERY_MAX], summary[FAA_SQL_SUMMARY_MAX];
+    char text[QUERY_MAX], summary[FAA_SQL_SUMMARY_MAX] = "BATCH ";
+    size_t prefix = batch ? strlen(summary) : 0;
     struct faa_str sql = faa_text(statement);
-    size_t n = faa_sql_summary(sql, summary, sizeof(summary));
-    struct faa_str name = {summary, n};
-    faa_span_set_name(span, n ? name : FAA_STR("SQL"));
-    if (n) {
+    struct faa_str plain = {summary + prefix, 0};
+    plain.n = faa_sql_summary(sql, summary + prefix, sizeof(summary) - prefix);
+    struct faa_str name = {summary, prefix + plain.n};
+    struct faa_str operation = {summary, prefix + faa_sql_operation(plain).n};
+    faa_span_set_name(span, plain.n ? name : dialect->system);
+    if (plain.n) {
         faa_span_set_str(span, FAA_KEY_DB_QUERY_SUMMARY, name);
-        faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, faa_sql_operation(name));
+        faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, operation);
     }
-    n = faa_sql_sanitize(sql, text, sizeof(text));
+    size_t n = faa_sql_sanitize(sql, text, sizeof(text));
     faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, (struct faa_str){text, n});
 }
 
-static void set_batch_size(struct faa_span *span, PyObject *parameters, PyObject *executemany)
+// How often the statement is executed, or 0 when it is no batch. One INSERT with many rows, which
+// SQLAlchemy 2 makes of several, comes as executemany too, but its parameters are no list.
+static Py_ssize_t batch_size(PyObject *parameters, PyObject *executemany)
 {
-    int many = PyObject_IsTrue(executemany) == 1;
-    Py_ssize_t n = many ? PyObject_Size(parameters) : 0;
-    PyErr_Clear();
-    if (n >= 2)
-        faa_span_set_int(span, FAA_KEY_DB_OPERATION_BATCH_SIZE, n);
+    if (PyObject_IsTrue(executemany) != 1 || !faa_is_list(parameters)) {
+        PyErr_Clear();
+        return 0;
+    }
+    Py_ssize_t n = PyList_Size(parameters);
+    return n >= 2 ? n : 0;
 }
 
 static void begin(PyObject *connection, PyObject *statement, PyObject *parameters,
@@ -97,11 +109,13 @@ static void begin(PyObject *connection, PyObject *statement, PyObject *parameter
     s->owner = &owner;
     faa_context_start_child(&s->span, FAA_KIND_CLIENT, "sqlalchemy");
     if (s->span.recording) {
-        long long usual_port = 0;
-        set_statement(&s->span, statement);
-        set_system(&s->span, connection, &usual_port);
-        set_server(&s->span, connection, usual_port);
-        set_batch_size(&s->span, parameters, executemany);
+        const struct dialect *dialect = dialect_of(connection);
+        Py_ssize_t batch = batch_size(parameters, executemany);
+        set_statement(&s->span, statement, batch > 0, dialect);
+        faa_span_set_str(&s->span, FAA_KEY_DB_SYSTEM_NAME, dialect->system);
+        set_server(&s->span, connection, dialect);
+        if (batch)
+            faa_span_set_int(&s->span, FAA_KEY_DB_OPERATION_BATCH_SIZE, batch);
         if (PyObject_SetAttr(context, FAA_NAME(_faa_span), object))
             PyErr_Clear();
     }

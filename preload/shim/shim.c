@@ -10,7 +10,9 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,32 +27,44 @@
 
 typedef int audit_hook_fn(const char *event, void *args, void *data);
 
+// Bound by the linker in `python` itself, and NULL in every other process: a dlsym that fails would
+// allocate there, and leave an error for the program's dlerror to find.
+#pragma weak PySys_AddAuditHook
+int PySys_AddAuditHook(audit_hook_fn *hook, void *data);
+
 static atomic_flag started = ATOMIC_FLAG_INIT;
 static atomic_int done; // Nothing left to wait for; pairs with nothing, a late reader just tests
                         // `started`.
 static atomic_int armed;
 static _Atomic(const struct faa_agent_ops *) agent; // Release in start, acquire in flush.
 
-static void complain(const char *what, const char *why)
+// One line, in one write.
+static void say(const char *what, const char *why)
 {
     struct iovec parts[] = {
-        {(void *)(size_t)"faa warning: ", 13},
         {(void *)(size_t)what, strlen(what)},
-        {(void *)(size_t)(why ? why : "unknown error"), strlen(why ? why : "unknown error")},
+        {(void *)(size_t)why, strlen(why)},
         {(void *)(size_t)"; this process is not traced\n", 29},
     };
     ssize_t ignored = writev(STDERR_FILENO, parts, sizeof(parts) / sizeof(parts[0]));
     (void)ignored;
 }
 
-// CPython 3.9 or newer: the agent needs its stable ABI.
-static int version_is_known(void)
+static void complain(const char *why)
 {
-    const char *(*version)(void) = (const char *(*)(void))dlsym(RTLD_DEFAULT, "Py_GetVersion");
-    if (!version)
-        return 0;
-    const char *v = version();
-    if (strncmp(v, "3.", 2) != 0)
+    say("faa warning: cannot load the agent: ", why ? why : "unknown error");
+}
+
+static int is_debug(void)
+{
+    const char *level = getenv("FAA_LOG_LEVEL");
+    return level && strcmp(level, "debug") == 0;
+}
+
+// CPython 3.9 or newer: the agent needs its stable ABI.
+static int version_is_known(const char *v)
+{
+    if (!v || strncmp(v, "3.", 2) != 0)
         return 0;
     return v[2] >= '1' && v[2] <= '9' && (v[2] == '9' || (v[3] >= '0' && v[3] <= '9'));
 }
@@ -71,6 +85,21 @@ static int agent_path(char *path, size_t cap)
     return 0;
 }
 
+// A file that was cut short (a full disk, an upgrade that runs) is mapped all the same, and then
+// kills the process by SIGBUS. Its last part is the table of sections.
+static int is_cut(const char *path)
+{
+    ElfW(Ehdr) head;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0; // dlopen says why.
+    int cut = read(fd, &head, sizeof(head)) != (ssize_t)sizeof(head) ||
+              lseek(fd, 0, SEEK_END) <
+                  (off_t)head.e_shoff + (off_t)head.e_shnum * (off_t)head.e_shentsize;
+    close(fd);
+    return cut;
+}
+
 // The agent and the libraries behind it stay out of the global scope: modules of the application
 // carry other versions of the same libraries, and must not find ours.
 static void load_agent(const char *road)
@@ -78,11 +107,15 @@ static void load_agent(const char *road)
     char path[PATH_MAX];
     if (agent_path(path, sizeof(path)))
         return;
+    if (is_cut(path)) {
+        complain("libfaa-agent.so is not whole");
+        return;
+    }
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     faa_agent_start_fn *start =
         object ? (faa_agent_start_fn *)dlsym(object, FAA_ENTRY_SYMBOL) : NULL;
     if (!start) {
-        complain("cannot load the agent: ", dlerror ? dlerror() : NULL);
+        complain(dlerror ? dlerror() : NULL);
         return;
     }
     atomic_store_explicit(&agent, start(FAA_ENTRY_VERSION, road), memory_order_release);
@@ -96,8 +129,12 @@ void faa_shim_start(const char *road)
     if (!ready || !ready() || atomic_flag_test_and_set(&started))
         return;
     int saved = errno;
-    if (version_is_known())
+    const char *(*version)(void) = (const char *(*)(void))dlsym(RTLD_DEFAULT, "Py_GetVersion");
+    if (version && version_is_known(version()))
         load_agent(road);
+    else if (is_debug())
+        say("faa debug: standing down: no CPython 3.9 or newer, but interpreter ",
+            version ? version() : "without a version");
     atomic_store_explicit(&done, 1, memory_order_relaxed);
     errno = saved;
 }
@@ -123,14 +160,16 @@ static int on_audit(const char *event, void *args, void *data)
     return 0;
 }
 
-void faa_shim_arm(void)
+static void arm(int (*add_hook)(audit_hook_fn *, void *))
 {
-    if (!dlsym || atomic_load(&armed))
-        return;
-    int (*add_hook)(audit_hook_fn *, void *) =
-        (int (*)(audit_hook_fn *, void *))dlsym(RTLD_DEFAULT, "PySys_AddAuditHook");
     if (add_hook && !atomic_exchange(&armed, 1))
         add_hook(on_audit, NULL);
+}
+
+void faa_shim_arm(void)
+{
+    if (dlsym && !atomic_load(&armed))
+        arm((int (*)(audit_hook_fn *, void *))dlsym(RTLD_DEFAULT, "PySys_AddAuditHook"));
 }
 
 __attribute__((constructor)) static void on_load(void)
@@ -140,5 +179,5 @@ __attribute__((constructor)) static void on_load(void)
         atomic_flag_test_and_set(&started);
         return;
     }
-    faa_shim_arm();
+    arm(PySys_AddAuditHook);
 }

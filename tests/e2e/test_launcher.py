@@ -55,6 +55,18 @@ def test_defaults_are_set_and_nothing_else():
     assert environment_of() == expected_environment(DEFAULTS, {"LD_PRELOAD": str(LIBRARY)})
 
 
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"])
+def test_a_chosen_protocol_keeps_its_own_port(name):
+    chosen = {name: "http/protobuf"}
+    expected = expected_environment(
+        {SERVICE: DEFAULTS[SERVICE], "LD_PRELOAD": str(LIBRARY)}, chosen
+    )
+    assert environment_of(env=chosen) == expected
+    assert environment_of("--jaeger-endpoint", "http://j:1", env=chosen) == expected | {
+        ENDPOINT.encode(): b"http://j:1"
+    }
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -35,7 +35,7 @@ writes = [line for line in open("/proc/self/io") if line.startswith("syscw")]
 loaded = sorted({line.split()[-1] for line in open("/proc/self/maps") if ".so" in line})
 import gc, json
 print(json.dumps({
-    "names": names, "environment": environment, "finders": [repr(f) for f in finders],
+    "names": names, "environment": environment, "finders": [repr(f).split(" at ")[0] for f in finders],
     "ours": [f"{type(f).__module__}.{type(f).__name__}" for f in sys.meta_path if f not in finders],
     "descriptors": descriptors, "threads": threads, "masks": masks, "writes": writes,
     "loaded": [os.path.basename(path) for path in loaded],
@@ -114,7 +114,7 @@ wait %1
 echo "status $?"
 trap 'echo trapped' USR1
 kill -USR1 $$
-(kill -KILL $BASHPID)
+{ (kill -KILL $BASHPID); } 2>/dev/null
 echo "status $?"
 kill -0 0 && kill -0 $$ && echo alive
 kill -TERM 0 2>&1 || true
@@ -151,6 +151,7 @@ def test_static_program_is_the_same(run: Runner, tmp_path: Path) -> None:
 
 
 CALLS = r"""
+#include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -185,6 +186,8 @@ static void end_vfork(void) { if (vfork() == 0) _exit(3); _exit(9); }
 
 int main(void)
 {
+    const char *error = dlerror();
+    printf("%s\n", error ? error : "no error yet");
     void (*ends[])(void) = {end_exit, end_fast, end_Fast, end_raise, end_kill, end_group, end_abort,
                             end_stop, end_vfork};
     for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
@@ -227,7 +230,7 @@ def test_foreign_program_makes_no_other_calls(run: Runner, tmp_path: Path) -> No
         preload = f"LD_PRELOAD={run.build / 'lib/libfaa.so' if agent == 'preload' else ''}"
         assert run.run([*shell, "-E", preload, "/bin/true"], agent="none").status == 0
         rows = [line.split() for line in log.read_text().splitlines()[2:]]
-        counts.append({row[1]: int(row[0]) for row in rows if len(row) == 2 and row[1] != "total"})
+        counts.append({row[1]: int(row[0]) for row in rows if row[0].isdigit() and row[1] != "total"})
     plain, traced = counts
     more = {name: traced[name] - plain.get(name, 0) for name in traced}
     grown = {name for name, count in more.items() if count}
@@ -303,8 +306,8 @@ def test_every_way_to_start_python(
     command = ["sh", "-c", f'exec "$0" "$@" <{standard_input}', run.python, *words]
     plain = run.run(command, agent="none", cwd=programs)
     traced = run.run(command, env=DEBUG, cwd=programs)
-    assert traced.status == plain.status == 9
-    assert traced.stdout == plain.stdout
+    assert traced.status == plain.status == (0 if way == "inspect" else 9)
+    assert (traced.stdout, "__main__") == (plain.stdout, re.findall("__main__", plain.stdout)[0])
     if way == "optimised":  # Its lines are times.
         modules = [re.findall(r"\| +(\S+)$", p.own_stderr, re.MULTILINE) for p in (plain, traced)]
         assert modules[0] == modules[1]
@@ -501,9 +504,9 @@ def test_unknown_interpreter_is_left_alone(
         assert plain.status == 3
         traced = run.run([program], env=DEBUG)
         assert (traced.status, traced.stdout) == (3, plain.stdout)
-        reason = r"faa \w+: standing down: .*interpreter"
+        reason = r"^faa debug: standing down: .*interpreter .*$"
         if program == linked or hooked:
-            assert len(re.findall(reason, traced.stderr)) == 1, traced.describe()
+            assert len(re.findall(reason, traced.stderr, re.MULTILINE)) == 1, traced.describe()
 
 
 def test_symbols_without_an_interpreter_do_nothing(run: Runner, tmp_path: Path) -> None:
@@ -612,11 +615,11 @@ def damage_text(path: Path) -> None:
 
 
 def damage_cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
+    os.truncate(path, 100_000)  # In the middle of what is mapped.
 
 
 def damage_short(path: Path) -> None:
-    os.truncate(path, 100)
+    os.truncate(path, 20)
 
 
 def damage_machine(path: Path) -> None:

@@ -31,6 +31,7 @@ enum collector_mode {
 
 struct collector {
     // Orders to the collector.
+    _Atomic int absent; // Refuses connections, for as long as this is set.
     _Atomic int mode, status; // status: of HTTP, or of gRPC.
     _Atomic int failures;     // So many requests are answered with `status`, then all is well.
     _Atomic size_t body_size; // Of a body of zeros; 0: the response below.
@@ -109,17 +110,22 @@ static size_t response_message(uint8_t out[8])
 
 static int serve_http(int fd)
 {
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     size_t n = 0, length = 0;
-    char *head = collector->head, text[512];
+    char head[sizeof(collector->head)], text[512];
     do {
-        if (n + 1 >= sizeof(collector->head) || receive(fd, head + n, 1) != 0)
+        if (n + 1 >= sizeof(head) || receive(fd, head + n, 1) != 0)
             return -1;
         head[++n] = '\0';
     } while (n < 4 || memcmp(head + n - 4, "\r\n\r\n", 4) != 0);
     if (strncmp(head, "POST ", 5) != 0) {
-        reply(fd, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", 47);
+        static const char bad[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
+        reply(fd, bad, sizeof(bad) - 1);
         return -1;
     }
+    pthread_mutex_lock(&mutex);
+    memcpy(collector->head, head, n + 1);
+    pthread_mutex_unlock(&mutex);
     const char *line = strcasestr(head, "\r\ncontent-length:");
     length = line ? strtoul(line + 17, NULL, 10) : 0;
     uint8_t *body = malloc(length + 1), message[8];
@@ -206,6 +212,7 @@ static void serve_grpc(int fd)
 static void *serve(void *arg)
 {
     int fd = (int)(intptr_t)arg;
+    static const char garbage[] = "\x16\x03\0\0 nonsense\r\n\0\0\r\n\r\n";
     char rest[4096];
     atomic_fetch_add(&collector->connections, 1);
     atomic_fetch_add(&collector->open, 1);
@@ -218,7 +225,7 @@ static void *serve(void *arg)
         serve_grpc(fd);
         break;
     case COLLECT_GARBAGE:
-        reply(fd, "\x16\x03\0\0 nonsense\r\n\0\0\r\n\r\n", 24);
+        reply(fd, garbage, sizeof(garbage));
         break;
     case COLLECT_SILENCE:
         while (recv(fd, rest, sizeof(rest), 0) > 0)
@@ -233,6 +240,9 @@ static void *serve(void *arg)
 static void collector_run(int listener)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (atomic_load(&collector->absent))
+        usleep(1000);
+    listen(listener, 16);
     for (;;) {
         pthread_t thread;
         int fd = accept(listener, NULL, NULL);
@@ -241,16 +251,14 @@ static void collector_run(int listener)
     }
 }
 
-// Listens on `port` of the loopback, or on a free one when it is 0.
-static int collector_listen(unsigned port)
+// Takes a free port of the loopback; connections to it are refused.
+static int collector_bind(void)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in at = {.sin_family = AF_INET};
     socklen_t len = sizeof(at);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    ck_assert_int_eq(listen(fd, 16), 0);
     ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
     collector->port = ntohs(at.sin_port);
     return fd;
@@ -264,10 +272,12 @@ static void collector_prepare(void)
 }
 
 // Before the exporter starts, as this forks.
-static void collector_start(enum collector_mode mode, unsigned port)
+static void collector_start(enum collector_mode mode)
 {
     atomic_store(&collector->mode, mode);
-    int listener = collector_listen(port);
+    int listener = collector_bind();
+    if (!atomic_load(&collector->absent))
+        listen(listener, 16);
     pid_t pid = fork();
     if (pid == 0)
         collector_run(listener);

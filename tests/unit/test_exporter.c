@@ -47,7 +47,7 @@ static void start(void)
 // Puts n spans into the ring as the tracer does. Returns how many there was room for.
 static unsigned put(unsigned n)
 {
-    static struct record_builder builder;
+    struct record_builder builder;
     unsigned done = 0;
     builder_begin(&builder, FAA_KIND_SERVER, 1, 2, 0, 0, 5, "GET /", "test");
     builder_str(&builder, 0, FAA_KEY_URL_PATH, "/some/path");
@@ -92,7 +92,7 @@ static void sleep_ms(unsigned ms)
 START_TEST(spans_arrive_by_http)
 {
     config.share_descriptors = _i;
-    collector_start(COLLECT_HTTP, 0);
+    collector_start(COLLECT_HTTP);
     start();
     for (unsigned i = 1; i <= 3; i++) {
         ck_assert_uint_eq(put(3), 3);
@@ -113,7 +113,7 @@ START_TEST(spans_arrive_by_grpc)
 {
     config.share_descriptors = _i;
     config.protocol = FAA_PROTOCOL_GRPC;
-    collector_start(COLLECT_GRPC, 0);
+    collector_start(COLLECT_GRPC);
     start();
     for (unsigned i = 1; i <= 3; i++) {
         ck_assert_uint_eq(put(1000), 1000);
@@ -127,7 +127,7 @@ END_TEST
 
 START_TEST(protocol_is_switched_both_ways_without_loss)
 {
-    collector_start(COLLECT_GRPC, 0);
+    collector_start(COLLECT_GRPC);
     start();
     for (unsigned i = 1; i <= 4; i++) {
         ck_assert_uint_eq(put(700), 700);
@@ -143,7 +143,7 @@ END_TEST
 START_TEST(an_explicit_protocol_is_kept)
 {
     config.protocol = _i ? FAA_PROTOCOL_GRPC : FAA_PROTOCOL_HTTP;
-    collector_start(_i ? COLLECT_HTTP : COLLECT_GRPC, 0);
+    collector_start(_i ? COLLECT_HTTP : COLLECT_GRPC);
     start();
     put(3);
     ck_assert_int_eq(faa_exporter_flush(exporter, 5000), 0);
@@ -154,7 +154,7 @@ END_TEST
 
 START_TEST(overload_is_retried)
 {
-    collector_start(_i ? COLLECT_GRPC : COLLECT_HTTP, 0);
+    collector_start(_i ? COLLECT_GRPC : COLLECT_HTTP);
     config.schedule_delay_ms = 10;
     atomic_store(&collector->failures, 1);
     atomic_store(&collector->status, _i ? 14 : 503);
@@ -171,7 +171,7 @@ END_TEST
 
 START_TEST(retry_after_is_waited_for)
 {
-    collector_start(COLLECT_HTTP, 0);
+    collector_start(COLLECT_HTTP);
     config.schedule_delay_ms = 10;
     atomic_store(&collector->failures, 1);
     atomic_store(&collector->status, 429);
@@ -188,7 +188,7 @@ END_TEST
 START_TEST(refused_spans_are_dropped_and_counted)
 {
     static const int http[] = {400, 401, 404, 413, 500, 301};
-    collector_start(COLLECT_HTTP, 0);
+    collector_start(COLLECT_HTTP);
     atomic_store(&collector->failures, 1);
     atomic_store(&collector->status, http[_i]);
     start();
@@ -204,7 +204,7 @@ END_TEST
 
 START_TEST(rejected_spans_are_counted)
 {
-    collector_start(_i ? COLLECT_GRPC : COLLECT_HTTP, 0);
+    collector_start(_i ? COLLECT_GRPC : COLLECT_HTTP);
     atomic_store(&collector->rejected, 2);
     start();
     put(3);
@@ -215,14 +215,14 @@ END_TEST
 
 START_TEST(absent_collector_is_waited_for)
 {
-    // A port that was free a moment ago.
-    close(collector_listen(0));
+    atomic_store(&collector->absent, 1);
+    collector_start(COLLECT_HTTP);
     config.schedule_delay_ms = 10;
     start();
     put(6);
     sleep_ms(300);
     expect_counts(0, 0);
-    collector_start(COLLECT_HTTP, collector->port);
+    atomic_store(&collector->absent, 0);
     WAIT_FOR(faa_exporter_counts(exporter).exported == 6);
 }
 END_TEST
@@ -230,7 +230,7 @@ END_TEST
 START_TEST(flush_returns_in_time_when_nobody_answers)
 {
     config.share_descriptors = _i;
-    collector_start(COLLECT_SILENCE, 0);
+    collector_start(COLLECT_SILENCE);
     start();
     put(6);
     uint64_t begin = faa_clock_mono_ns();
@@ -245,7 +245,7 @@ END_TEST
 START_TEST(flush_takes_over_a_transfer_that_hangs)
 {
     config.schedule_delay_ms = 10;
-    collector_start(COLLECT_SILENCE, 0);
+    collector_start(COLLECT_SILENCE);
     start();
     put(6);
     WAIT_FOR(collector->open > 0);
@@ -259,7 +259,7 @@ END_TEST
 START_TEST(garbage_is_survived)
 {
     config.protocol = (enum faa_protocol)(_i / 2);
-    collector_start(_i % 2 ? COLLECT_GARBAGE : COLLECT_HANG_UP, 0);
+    collector_start(_i % 2 ? COLLECT_GARBAGE : COLLECT_HANG_UP);
     start();
     for (unsigned i = 1; i <= 3; i++) {
         put(2);
@@ -272,7 +272,7 @@ END_TEST
 
 START_TEST(an_endless_answer_is_broken_off)
 {
-    collector_start(COLLECT_HTTP, 0);
+    collector_start(COLLECT_HTTP);
     atomic_store(&collector->body_size, 64u << 20);
     start();
     put(2);
@@ -294,7 +294,7 @@ END_TEST
 START_TEST(batches_are_bounded)
 {
     config.max_batch_size = 100;
-    collector_start(COLLECT_HTTP, 0);
+    collector_start(COLLECT_HTTP);
     start();
     ck_assert_uint_eq(put(950), 950);
     ck_assert_int_eq(faa_exporter_flush(exporter, 5000), 0);
@@ -305,7 +305,8 @@ END_TEST
 
 START_TEST(memory_is_bounded_while_the_collector_is_down)
 {
-    close(collector_listen(0));
+    atomic_store(&collector->absent, 1);
+    collector_start(COLLECT_HTTP);
     config.schedule_delay_ms = 1;
     start();
     unsigned kept = 0, refused = 0;
@@ -324,7 +325,7 @@ END_TEST
 
 START_TEST(delay_gathers_spans_and_a_half_full_ring_cuts_it_short)
 {
-    collector_start(COLLECT_HTTP, 0);
+    collector_start(COLLECT_HTTP);
     config.max_batch_size = 100000;
     start();
     put(100);
@@ -333,8 +334,8 @@ START_TEST(delay_gathers_spans_and_a_half_full_ring_cuts_it_short)
     while (faa_ring_used(ring) <= faa_ring_capacity(ring) / 2)
         ck_assert_uint_eq(put(1), 1);
     faa_exporter_wake(exporter);
-    WAIT_FOR(collector->requests == 1);
-    ck_assert_uint_gt(collector->spans, 1000);
+    WAIT_FOR(collector->spans > 1000);
+    ck_assert_uint_eq(collector->requests, 1);
 }
 END_TEST
 
@@ -361,7 +362,7 @@ static long wake_ups(void)
 
 START_TEST(idle_thread_does_not_wake_up)
 {
-    collector_start(_i ? COLLECT_GRPC : COLLECT_HTTP, 0);
+    collector_start(_i ? COLLECT_GRPC : COLLECT_HTTP);
     start();
     WAIT_FOR(faa_exporter_is_idle(exporter));
     for (int round = 0; round < 2; round++) {
@@ -379,7 +380,7 @@ END_TEST
 
 START_TEST(parked_thread_works_for_a_flush_alone)
 {
-    collector_start(COLLECT_HTTP, 0);
+    collector_start(COLLECT_HTTP);
     config.schedule_delay_ms = 10;
     start();
     faa_exporter_park(exporter);
@@ -403,7 +404,7 @@ static void *flush_often(void *arg)
 START_TEST(threads_may_flush_at_once)
 {
     pthread_t threads[4];
-    collector_start(COLLECT_HTTP, 0);
+    collector_start(COLLECT_HTTP);
     start();
     for (int i = 0; i < 4; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, flush_often, NULL), 0);
@@ -413,6 +414,14 @@ START_TEST(threads_may_flush_at_once)
     ck_assert_uint_eq(collector->spans, 400);
 }
 END_TEST
+
+// ThreadSanitizer knows one descriptor table, and would take the application's close of a number
+// for a race with the thread's use of the same number in its own.
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "race:application_may_close_every_descriptor_fn\n";
+}
 
 static unsigned open_descriptors(void)
 {
@@ -424,7 +433,7 @@ static unsigned open_descriptors(void)
 
 START_TEST(application_sees_no_descriptor_of_ours)
 {
-    collector_start(_i ? COLLECT_GRPC : COLLECT_HTTP, 0);
+    collector_start(_i ? COLLECT_GRPC : COLLECT_HTTP);
     unsigned before = open_descriptors();
     start();
     for (int i = 0; i < 3; i++) {
@@ -454,7 +463,7 @@ START_TEST(application_may_close_every_descriptor)
 {
     config.share_descriptors = _i;
     config.schedule_delay_ms = 1;
-    collector_start(COLLECT_HTTP, 0);
+    collector_start(COLLECT_HTTP);
     start();
     unsigned kept = 0;
     for (int round = 0; round < 300; round++) {
@@ -483,7 +492,7 @@ START_TEST(application_locks_and_pipes_are_not_held_or_released)
     ck_assert_int_eq(fcntl(file, F_SETLK, &lock), 0);
     ck_assert_int_eq(pipe(ends), 0);
     dup2(ends[1], STDOUT_FILENO);
-    collector_start(COLLECT_HTTP, 0);
+    collector_start(COLLECT_HTTP);
     start();
     put(3);
     ck_assert_int_eq(faa_exporter_flush(exporter, 5000), 0);

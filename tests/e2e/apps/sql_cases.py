@@ -23,6 +23,8 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, declarative_base, relationship, selectinload
@@ -277,11 +279,18 @@ async def engines_async() -> Any:
     return found
 
 
+class FakePostgres(PGDialect):
+    """PostgreSQL without the wishes of a certain driver."""
+
+    supports_statement_cache = True
+
+
+registry.register("postgresql.fake", __name__, "FakePostgres")
 SERVERS = {
-    "postgresql": "postgresql+psycopg2://bob:hush-20@db.example:5433/shop",
-    "postgresql-usual-port": "postgresql+psycopg2://bob:hush-20@db.example:5432/shop",
-    "postgresql-no-port": "postgresql+psycopg2://bob:hush-20@db.example/shop",
-    "postgresql-socket": "postgresql+psycopg2://bob:hush-20@/shop",
+    "postgresql": "postgresql+fake://bob:hush-20@db.example:5433/shop",
+    "postgresql-usual-port": "postgresql+fake://bob:hush-20@db.example:5432/shop",
+    "postgresql-no-port": "postgresql+fake://bob:hush-20@db.example/shop",
+    "postgresql-socket": "postgresql+fake://bob:hush-20@/shop",
     "mysql": "mysql+pymysql://bob:hush-20@db.example:3307/shop?ssl_key=hush-21",
     "mariadb": "mariadb+pymysql://bob:hush-20@db.example:3306/shop",
     "mssql": "mssql+pymssql://bob:hush-20@db.example:1434/shop",
@@ -292,8 +301,7 @@ SERVERS = {
 @app.get("/server/{name}")
 def server(name: str, statement: str) -> str:
     """Executes a statement on a database server that does not exist."""
-    options = {"use_native_hstore": False} if name.startswith("postgresql") else {}
-    one = create_engine(SERVERS[name], module=fake_dbapi, **options)
+    one = create_engine(SERVERS[name], module=fake_dbapi)
     one.dialect.initialize = lambda connection: None
     try:
         with one.connect() as connection:
