@@ -88,14 +88,15 @@ static void set_statement(struct faa_span *span, PyObject *statement, int batch,
 }
 
 // How often the statement is executed, or 0 when it is no batch. One INSERT with many rows, which
-// SQLAlchemy 2 makes of several, comes as executemany too, but its parameters are no list.
-static Py_ssize_t batch_size(PyObject *parameters, PyObject *executemany)
+// SQLAlchemy 2 makes of several, comes as executemany too, but with parameters made for it.
+static Py_ssize_t batch_size(PyObject *context, PyObject *parameters, PyObject *executemany)
 {
-    if (PyObject_IsTrue(executemany) != 1 || !faa_is_list(parameters)) {
-        PyErr_Clear();
+    if (executemany != Py_True)
         return 0;
-    }
-    Py_ssize_t n = PyList_Size(parameters);
+    PyObject *all = PyObject_GetAttrString(context, "parameters");
+    Py_ssize_t n = all == parameters ? PyObject_Size(all) : 0;
+    PyErr_Clear();
+    Py_DecRef(all);
     return n >= 2 ? n : 0;
 }
 
@@ -110,7 +111,7 @@ static void begin(PyObject *connection, PyObject *statement, PyObject *parameter
     faa_context_start_child(&s->span, FAA_KIND_CLIENT, "sqlalchemy");
     if (s->span.recording) {
         const struct dialect *dialect = dialect_of(connection);
-        Py_ssize_t batch = batch_size(parameters, executemany);
+        Py_ssize_t batch = batch_size(context, parameters, executemany);
         set_statement(&s->span, statement, batch > 0, dialect);
         faa_span_set_str(&s->span, FAA_KEY_DB_SYSTEM_NAME, dialect->system);
         set_server(&s->span, connection, dialect);

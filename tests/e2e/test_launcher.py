@@ -117,7 +117,7 @@ def test_other_variables_arrive_byte_for_byte():
         b"LD_PRELOADED": b"1",
         b"OTEL_SERVICE_NAMES": b"1",
         b"OTEL_EXPORTER_OTLP_HEADERS": b"authorization=secret",
-        b"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": b"grpc",
+        b"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": b"9",
         b"PYTHONPATH": b":::",
         b"LONG": b"x" * 100_000,
     }

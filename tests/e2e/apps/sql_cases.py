@@ -56,6 +56,7 @@ class Tag(Base):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    Base.metadata.drop_all(engine)
     Base.metadata.create_all(engine)
     with Session(engine) as session:
         session.add_all([Item(id=number, name=f"hush-name-{number}") for number in (1, 2, 3)])
@@ -215,6 +216,28 @@ def many_orm() -> int:
         count = len({tag.id for tag in tags})
         session.rollback()
         return count
+
+
+@app.get("/many/values")
+def many_values() -> list[int]:
+    """SQLAlchemy 2 makes one INSERT with three rows of it."""
+    rows = [{"item_id": 1, "word": f"hush-row-{number}"} for number in range(3)]
+    with engine.connect() as connection:
+        ids = connection.execute(insert(Tag).returning(Tag.id), rows).scalars().all()
+        connection.rollback()
+        return list(ids)
+
+
+@app.get("/odd")
+def odd() -> None:
+    """Statements without an operation, without a table, with names that need quotes."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("-- nothing but a comment")
+        connection.exec_driver_sql("PRAGMA user_version")
+        connection.exec_driver_sql('SELECT 1 FROM "items" AS "the items"')
+        connection.exec_driver_sql("/* hush-22 */ select name from items where name = 'hush-23'")
+        connection.exec_driver_sql("INSERT INTO tags (word) SELECT name FROM items WHERE 0")
+        connection.rollback()
 
 
 @app.get("/stream")
