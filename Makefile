@@ -2,6 +2,8 @@
 
 VERSION = 0.1.0
 
+.DEFAULT_GOAL = all
+
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
@@ -27,8 +29,20 @@ HARDEN = -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs
 # Asked once, and only when something is compiled that needs the answer.
 pkg = $(eval $(1) := $$(shell pkg-config $(2)))$($(1))
 PY_CFLAGS = $(call pkg,PY_CFLAGS,--cflags python3)
-EXPORT_LIBS = $(call pkg,EXPORT_LIBS,--libs libcurl libuv libprotobuf-c)
+EXPORT_LIBS = $(UV) $(call pkg,CURL_LIBS,--libs libcurl libprotobuf-c) -lpthread -ldl -lrt
 CHECK_LIBS = $(call pkg,CHECK_LIBS,--libs check)
+
+# A libuv of our own: the shared one would close descriptors of the application in every forked
+# child (its fork handler knows their numbers from our table, where they are other files). The
+# archive is made for programs: the variables of libc that it names are given in loop.c.
+UV = $(OBJ)/libuv.a
+UV_ARCHIVE = $(call pkg,UV_LIBDIR,--variable=libdir libuv)/libuv_a.a
+
+$(UV):
+	@mkdir -p $(@D)
+	objcopy --redefine-sym pthread_atfork=faa_loop_no_atfork --redefine-sym environ=faa_loop_environ \
+	    --redefine-sym in6addr_any=faa_loop_in6addr_any --redefine-sym stderr=faa_loop_stderr \
+	    $(UV_ARCHIVE) $@
 
 sources = $(patsubst %.c,$(OBJ)/%.o,$(wildcard $(1)/*.c))
 PROTOS = $(shell cd proto && find . -name '*.proto' | sed 's|^\./||')
@@ -92,12 +106,12 @@ $(SHIM): $(SHIM_OBJS) preload/shim/libfaa.map
 	    -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--build-id=sha1 $(SHIM_OBJS) -o $@
 
 # Python's symbols come from the interpreter that loads the agent: everything else must be defined.
-$(AGENT): $(AGENT_OBJS) $(PYTHON_OBJS) $(CORE) preload/agent/libfaa-agent.map
+$(AGENT): $(AGENT_OBJS) $(PYTHON_OBJS) $(CORE) $(UV) preload/agent/libfaa-agent.map
 	@mkdir -p $(@D)
 	$(CC) -shared $(SANFLAGS) -Wl,-soname,libfaa-agent.so \
 	    -Wl,--version-script=preload/agent/libfaa-agent.map -Wl,-z,relro,-z,now,-z,noexecstack \
 	    -Wl,-z,nodelete -Wl,--exclude-libs,ALL -Wl,--build-id=sha1 \
-	    $(AGENT_OBJS) $(PYTHON_OBJS) $(CORE) $(EXPORT_LIBS) -lpthread -o $@
+	    $(AGENT_OBJS) $(PYTHON_OBJS) $(CORE) $(EXPORT_LIBS) -o $@
 
 $(LAUNCHER): $(LAUNCHER_OBJS) $(CORE)
 	@mkdir -p $(@D)
@@ -117,13 +131,13 @@ $(TEST_OBJS): $(OBJ)/%.o: %.c | $(PROTO_C)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(SANFLAGS) -I. -Ipreload -isystem $(GEN) -c $< -o $@
 
-$(BUILD)/tests/test_%: $(OBJ)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCHER_OBJS)) $(CORE)
+$(BUILD)/tests/test_%: $(OBJ)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCHER_OBJS)) $(CORE) | $(UV)
 	@mkdir -p $(@D)
-	$(CC) $(SANFLAGS) $^ $(CHECK_LIBS) $(EXPORT_LIBS) -lpthread -o $@
+	$(CC) $(SANFLAGS) $^ $(CHECK_LIBS) $(EXPORT_LIBS) -o $@
 
-$(BUILD)/tests/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(CORE)
+$(BUILD)/tests/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(CORE) | $(UV)
 	@mkdir -p $(@D)
-	$(CC) $(SANFLAGS) $^ $(EXPORT_LIBS) -lpthread -o $@
+	$(CC) $(SANFLAGS) $^ $(EXPORT_LIBS) -o $@
 
 .PHONY: test test-unit test-e2e
 test: ## Install what is missing, build, run every test; ends with "N passed, N failed"
@@ -142,11 +156,12 @@ test-programs: $(UNIT_TESTS) $(FUZZERS)
 
 # clang's libFuzzer on one target: make fuzz TARGET=url
 .PHONY: fuzz
-fuzz: ## Fuzz one parser for FUZZ_SECONDS, e.g. make fuzz TARGET=url
+fuzz: $(PROTO_C) $(UV) ## Fuzz one parser for FUZZ_SECONDS, e.g. make fuzz TARGET=url
 	@mkdir -p $(BUILD)/fuzz/$(TARGET)
-	clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Ipreload \
-	    tests/fuzz/fuzz_$(TARGET).c $(wildcard preload/base/*.c preload/span/*.c preload/ring/*.c) \
-	    -o $(BUILD)/fuzz/fuzz_$(TARGET)
+	clang -std=c11 -D_GNU_SOURCE -DFAA_VERSION='"$(VERSION)"' -g -O1 \
+	    -fsanitize=fuzzer,address,undefined -Ipreload -isystem $(GEN) tests/fuzz/fuzz_$(TARGET).c \
+	    $(wildcard preload/base/*.c preload/span/*.c preload/ring/*.c preload/export/*.c) \
+	    $(PROTO_C) $(EXPORT_LIBS) -o $(BUILD)/fuzz/fuzz_$(TARGET)
 	$(BUILD)/fuzz/fuzz_$(TARGET) -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/$(TARGET) \
 	    tests/fuzz/corpus/$(TARGET)
 

@@ -54,6 +54,7 @@ void faa_lifecycle_flush(void)
     struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
     if (!e || getpid() != owner || atomic_load(&gave_up))
         return;
+    faa_exporter_park(e);
     if (faa_exporter_flush(e, config->flush_timeout_ms))
         atomic_store(&gave_up, 1);
     if (faa_log_enabled(FAA_LOG_DEBUG)) {

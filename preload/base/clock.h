@@ -25,4 +25,8 @@ static inline uint64_t faa_clock_mono_ns(void)
     return faa_clock_ns(CLOCK_MONOTONIC);
 }
 
+/// Wall time from monotonic time, by the difference of the two clocks; that is read anew once a
+/// second at most, because a read costs more than an attribute. Any thread.
+uint64_t faa_clock_wall_of_mono(uint64_t mono_ns);
+
 #endif

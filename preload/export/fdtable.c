@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -50,8 +50,9 @@ int faa_fdtable_unshare(void)
         return 0;
     // A peer of the application's stdin or stdout must see EOF when the application closes them,
     // so they may not stay open here. Nor may they be free: a socket would take the number 2 when
-    // the application has closed it, and libuv refuses to close a descriptor below 3.
-    int dummy = eventfd(0, EFD_CLOEXEC);
+    // the application has closed it, and libuv refuses to close a descriptor below 3. To read or
+    // write an epoll descriptor fails at once.
+    int dummy = epoll_create1(EPOLL_CLOEXEC);
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
         if (fd != dummy && (fd < STDERR_FILENO || fcntl(fd, F_GETFD) < 0))
             dup3(dummy, fd, O_CLOEXEC);

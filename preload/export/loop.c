@@ -2,6 +2,7 @@
 // curl's multi interface on a libuv loop, and on its own poll where descriptors are not safe.
 #include "export/loop.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <uv.h>
@@ -20,6 +21,10 @@ struct watch {
     struct faa_loop *loop;
     curl_socket_t socket;
 };
+
+char **faa_loop_environ;
+FILE *faa_loop_stderr;
+const struct in6_addr faa_loop_in6addr_any;
 
 int faa_loop_no_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
 {
@@ -105,10 +110,12 @@ static void on_tick(uv_timer_t *timer)
 
 static int init_uv(struct faa_loop *loop)
 {
+    faa_loop_stderr = stderr;
     if (uv_loop_init(&loop->uv) != 0)
         return -1;
-    // libuv keeps two descriptors for signal handlers, which nobody here uses, and closes them in
-    // a destructor at exit, in the exiting thread's table. Closed here, that does nothing.
+    // libuv keeps two descriptors for signal handlers, which nobody here uses. It closes their
+    // numbers in a destructor at exit and in every forked child: in the application's table.
+    // Closed here and now, they are forgotten.
     uv_library_shutdown();
     uv_timer_init(&loop->uv, &loop->timer);
     uv_timer_init(&loop->uv, &loop->tick);

@@ -6,6 +6,8 @@
 #include "base/str.h"
 
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <stdio.h>
 
 struct faa_loop;
 
@@ -22,8 +24,15 @@ void faa_loop_free(struct faa_loop *loop);
 FAA_MUSTUSE CURLcode faa_loop_run(struct faa_loop *loop, CURL *easy, int (*give_up)(void *arg),
                                   void *arg);
 
-/// What the build renames libuv's pthread_atfork to. libuv's fork handler closes, in the child,
-/// the numbers of its own descriptors; with a private table those are the application's.
+/// What the build renames pthread_atfork to in its own copy of libuv, whose fork handler would open
+/// two descriptors in every child of the application, and abort it where that is not possible.
 int faa_loop_no_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+/// What the same copy of libuv is given for libc's variables of these names, to which the code of a
+/// shared library may not refer as libuv's does. Nothing that we call looks at them; `stderr` is for
+/// its last words, and set.
+extern char **faa_loop_environ;
+extern FILE *faa_loop_stderr;
+extern const struct in6_addr faa_loop_in6addr_any;
 
 #endif

@@ -207,11 +207,7 @@ static void put_error(struct faa_transport *t, struct faa_outcome *outcome)
 
 static const char *hint_for(const struct faa_answer *answer, const struct faa_outcome *outcome)
 {
-    if (outcome->verdict == FAA_VERDICT_WRONG_PROTOCOL)
-        return "does it speak the other OTLP protocol?";
     switch (answer->curl_code) {
-    case CURLE_OK:
-        break;
     case CURLE_COULDNT_CONNECT:
         return "is Jaeger or a collector running there?";
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -220,9 +216,9 @@ static const char *hint_for(const struct faa_answer *answer, const struct faa_ou
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
         return "are https and its certificate right?";
-    default:
-        return NULL;
     }
+    if (outcome->verdict == FAA_VERDICT_WRONG_PROTOCOL)
+        return "does it speak the other OTLP protocol?";
     if (answer->status == 401 || answer->status == 403)
         return "it wants credentials";
     if (answer->status == 404 || answer->status == 405 ||

@@ -8,7 +8,6 @@
 #include "python/wrapper.h"
 #include "span/http.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 static const char owner; // Its address marks the spans of this file.
@@ -90,9 +89,20 @@ static void note_root(struct faa_request *r, PyObject *scope)
     Py_DecRef(path);
 }
 
-static void set_name_and_route(struct faa_span *span, struct faa_request *r)
+// "GET /items/{item_id}", or the method alone where there is no route.
+static void set_name(struct faa_span *span, struct faa_str method, struct faa_str route)
 {
     char name[FAA_SPAN_NAME_MAX];
+    size_t room = sizeof(name) - method.n - 1;
+    size_t n = route.n < room ? route.n : room;
+    memcpy(name, method.p, method.n);
+    name[method.n] = ' ';
+    memcpy(name + method.n + 1, route.p, n);
+    faa_span_set_name(span, (struct faa_str){name, n ? method.n + 1 + n : method.n});
+}
+
+static void set_route(struct faa_span *span, struct faa_request *r)
+{
     // A mount alone that ended in 404 matched nothing.
     int routed = r->has_route || (r->has_mount && r->status != 404);
     struct faa_str route = {r->route, routed ? r->route_len : 0};
@@ -100,11 +110,7 @@ static void set_name_and_route(struct faa_span *span, struct faa_request *r)
         route = FAA_STR("/");
     if (route.n)
         faa_span_set_str(span, FAA_KEY_HTTP_ROUTE, route);
-    int n = snprintf(name, sizeof(name), "%.*s%s%.*s", (int)r->method.n, r->method.p,
-                     route.n ? " " : "", (int)route.n, route.p);
-    if (n > 0)
-        faa_span_set_name(span, (struct faa_str){name, (size_t)n < sizeof(name) ? (size_t)n
-                                                                              : sizeof(name) - 1});
+    set_name(span, r->method, route);
 }
 
 static void end_request(PyObject *object)
@@ -113,7 +119,7 @@ static void end_request(PyObject *object)
     struct faa_request *r = request_of(object);
     if (!span->recording)
         return;
-    set_name_and_route(span, r);
+    set_route(span, r);
     faa_http_set_status(span, r->status, 500);
     faa_span_end(span, r->end_ns);
 }
@@ -235,23 +241,27 @@ static PyObject *call_traced(PyObject *wrapped, PyObject *const *args, PyObject 
     return proxy;
 }
 
+static int is_http(PyObject *scope)
+{
+    PyObject *type;
+    faa_dict_get(scope, FAA_NAME(type), &type);
+    int yes = faa_str_eq(faa_text(type), FAA_STR("http"));
+    Py_DecRef(type);
+    return yes;
+}
+
 // A request of this scope that nobody has seen yet: its new span object, else NULL.
 static PyObject *begin_request(PyObject *scope, const char *scope_name)
 {
-    PyObject *type, *headers = NULL, *object = NULL;
-    if (!faa_is_dict(scope))
+    PyObject *headers, *object = NULL;
+    if (!faa_is_dict(scope) || faa_dict_get(scope, FAA_NAME(headers), &headers) != 1)
         return NULL;
-    faa_dict_get(scope, FAA_NAME(type), &type);
-    if (faa_str_eq(faa_text(type), FAA_STR("http")) &&
-        faa_dict_get(scope, FAA_NAME(headers), &headers) == 1) {
-        PyObject *outer = current_request();
-        if (outer && request_of(outer)->headers == headers)
-            note_root(request_of(outer), scope);
-        else
-            object = new_request(scope, headers, scope_name);
-        Py_DecRef(outer);
-    }
-    Py_DecRef(type);
+    PyObject *outer = current_request();
+    if (outer && request_of(outer)->headers == headers)
+        note_root(request_of(outer), scope);
+    else if (is_http(scope))
+        object = new_request(scope, headers, scope_name);
+    Py_DecRef(outer);
     Py_DecRef(headers);
     return object;
 }

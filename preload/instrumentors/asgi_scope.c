@@ -26,10 +26,13 @@ static PyObject *item_of(PyObject *sequence, int is_list, Py_ssize_t i)
 
 static Py_ssize_t size_of(PyObject *sequence, int *is_list)
 {
-    *is_list = sequence && faa_is_list(sequence);
-    if (*is_list)
-        return PyList_Size(sequence);
-    return sequence && faa_is_tuple(sequence) ? PyTuple_Size(sequence) : 0;
+    *is_list = 0;
+    if (!sequence)
+        return 0;
+    if (faa_is_tuple(sequence))
+        return PyTuple_Size(sequence);
+    *is_list = faa_is_list(sequence);
+    return *is_list ? PyList_Size(sequence) : 0;
 }
 
 static int name_is(struct faa_str name, const char *wanted, size_t n)
@@ -49,22 +52,23 @@ static void add_tracestate(struct headers *h, struct faa_str value)
     h->tracestate_len += value.n;
 }
 
-static void note_header(struct headers *h, struct faa_str name, struct faa_str value)
+// Values are looked at only where the name is one of ours.
+static void note_header(struct headers *h, struct faa_str name, PyObject *value)
 {
     switch (name.n) {
     case 4:
         if (!h->host.n && name_is(name, "host", 4))
-            h->host = value;
+            h->host = faa_text(value);
         break;
     case 10:
         if (!h->user_agent.n && name_is(name, "user-agent", 10))
-            h->user_agent = value;
+            h->user_agent = faa_text(value);
         else if (name_is(name, "tracestate", 10))
-            add_tracestate(h, value);
+            add_tracestate(h, faa_text(value));
         break;
     case 11:
         if (name_is(name, "traceparent", 11)) {
-            h->traceparent = value;
+            h->traceparent = faa_text(value);
             h->traceparents++;
         }
         break;
@@ -81,7 +85,7 @@ static void read_headers(struct headers *h, PyObject *list)
         PyObject *pair = item_of(list, is_list, i);
         if (size_of(pair, &pair_is_list) == 2)
             note_header(h, faa_text(item_of(pair, pair_is_list, 0)),
-                        faa_text(item_of(pair, pair_is_list, 1)));
+                        item_of(pair, pair_is_list, 1));
     }
 }
 

@@ -3,12 +3,18 @@
 // again, which skips atexit: without these the last requests would be lost.
 #include "shim/shim.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 static int (*real_raise)(int);
 static int (*real_kill)(pid_t, int);
+static int (*real_killpg)(pid_t, int);
+static int (*real_pthread_kill)(pthread_t, int);
+static void (*real_abort)(void);
 static void (*real_exit)(int);
 
 void faa_shim_find_process_functions(void)
@@ -16,6 +22,9 @@ void faa_shim_find_process_functions(void)
     const void *here = __builtin_return_address(0);
     real_raise = (int (*)(int))faa_shim_real("raise", here);
     real_kill = (int (*)(pid_t, int))faa_shim_real("kill", here);
+    real_killpg = (int (*)(pid_t, int))faa_shim_real("killpg", here);
+    real_pthread_kill = (int (*)(pthread_t, int))faa_shim_real("pthread_kill", here);
+    real_abort = (void (*)(void))faa_shim_real("abort", here);
     real_exit = (void (*)(int))faa_shim_real("_exit", here);
 }
 
@@ -51,11 +60,36 @@ FAA_EXPORT int raise(int sig)
 
 FAA_EXPORT int kill(pid_t pid, int sig)
 {
-    if ((pid == 0 || pid == getpid()) && is_fatal(sig))
+    if ((pid == 0 || pid == getpid() || pid == -getpgrp()) && is_fatal(sig))
         faa_shim_flush();
     if (real_kill)
         return real_kill(pid, sig);
     return (int)syscall(SYS_kill, pid, sig);
+}
+
+FAA_EXPORT int killpg(pid_t group, int sig)
+{
+    if ((group == 0 || group == getpgrp()) && is_fatal(sig))
+        faa_shim_flush();
+    if (real_killpg)
+        return real_killpg(group, sig);
+    return group < 0 ? (errno = EINVAL, -1) : kill(-group, sig);
+}
+
+FAA_EXPORT int pthread_kill(pthread_t thread, int sig)
+{
+    if (is_fatal(sig))
+        faa_shim_flush();
+    return real_pthread_kill ? real_pthread_kill(thread, sig) : ESRCH;
+}
+
+FAA_EXPORT __attribute__((noreturn)) void abort(void)
+{
+    faa_shim_flush();
+    if (real_abort)
+        real_abort();
+    for (;;)
+        __builtin_trap();
 }
 
 FAA_EXPORT __attribute__((noreturn)) void _exit(int status)

@@ -102,8 +102,8 @@ void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *
     }
     span->recording = span->context.flags & FAA_FLAG_SAMPLED;
     if (span->recording) {
-        span->start_ns = faa_clock_wall_ns();
         span->start_mono_ns = faa_clock_mono_ns();
+        span->start_ns = faa_clock_wall_of_mono(span->start_mono_ns);
     }
 }
 

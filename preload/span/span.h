@@ -45,7 +45,7 @@ struct faa_span {
     char *items;      ///< `room`, or on the heap when that was too small.
     char *message;    ///< Status description; heap, or NULL.
     char name[FAA_SPAN_NAME_MAX];
-    char room[1024];
+    char room[512];
 };
 
 /// Starts a span in caller-owned memory. `parent` may be NULL (a new trace) and is copied.

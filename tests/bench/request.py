@@ -69,7 +69,10 @@ def one_request() -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
-    coroutine = app(scope, receive, send)
+    async def serve() -> None:  # A server awaits the application in a task of its own.
+        await app(scope, receive, send)
+
+    coroutine = serve()
     try:
         coroutine.send(None)
     except StopIteration:

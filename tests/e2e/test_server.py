@@ -247,7 +247,12 @@ def test_route_includes_the_applications_root(serve: Serve) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("BREW", "/coffee", 200), ("BREW", "/file", 405), ("get", "/file", 405), ("X" * 900, "/", 404)],
+    [
+        ("BREW", "/coffee", 200),
+        ("BREW", "/file", 405),
+        ("get", "/file", 405),
+        ("X" * 900, "/", 404),
+    ],
     ids=["handled", "refused", "lower case", "long"],
 )
 def test_unknown_method(cases: Served, method: str, path: str, status: int) -> None:
@@ -546,7 +551,8 @@ def test_client_that_goes_away_in_its_own_body(each_loop: Served) -> None:
 
 
 def begin(connection: socket.socket, target: str, headers: Mapping[str, str]) -> None:
-    lines = [f"{target} HTTP/1.1", "Host: a", *(f"{name}: {value}" for name, value in headers.items())]
+    fields = (f"{name}: {value}" for name, value in headers.items())
+    lines = [f"{target} HTTP/1.1", "Host: a", *fields]
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
 
 

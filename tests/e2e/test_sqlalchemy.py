@@ -368,6 +368,24 @@ def test_a_script_that_ends_sends_its_statements(run: Runner, receiver: HttpRece
 
 # The application does not notice.
 
+
+def test_a_script_sees_the_same_of_sqlalchemy_without_the_agent(
+    run: Runner, receiver: HttpReceiver
+) -> None:
+    """Listeners of the Engine class, enormous and broken statements, memory."""
+    scripts = [
+        run.run([run.python, "sql_script.py"], env=receiver.env, agent=agent)
+        for agent in ("none", "preload")
+    ]
+    bare, traced_ = ((script.status, script.stdout, script.stderr) for script in scripts)
+    assert bare == traced_
+    assert bare[1].endswith("engine is gone: True\n")
+    assert len(receiver.spans) == bare[1].count("class ")
+    assert {span.kind for span in receiver.spans} == {"CLIENT"}
+    assert max(len(text) for text in texts(receiver.spans)) < 10_000
+    assert all(b"hush" not in request.body for request in receiver.requests)
+
+
 UNCHANGED = """literals parameters fails/table fails/message fails/constraint fails/unhandled
     fails/orm fails/async fails/between fails/fetch many many/orm stream stream/async lazy eager
     run-sync engines engines/async server/postgresql?statement=SELECT+FAIL listeners
@@ -375,13 +393,14 @@ UNCHANGED = """literals parameters fails/table fails/message fails/constraint fa
 
 
 def test_results_exceptions_and_listeners_are_the_same_without_the_agent(
-    same_with_and_without: Callable[..., Any], database: str
+    same_with_and_without: Callable[..., Any], receiver: HttpReceiver, database: str
 ) -> None:
     def visit(server: Server) -> dict[str, Any]:
         return {path: seen(server.get(f"/{path}")) for path in UNCHANGED}
 
-    env = {"DATABASE": f"{database}.same", "OTEL_TRACES_EXPORTER": "none"}
+    env = {"DATABASE": f"{database}.same", **receiver.env}
     results = same_with_and_without("sql_cases:app", visit, env=env)
+    assert where(receiver.spans, kind="CLIENT")
     assert {status for status, _, _ in results.values()} == {200, 500}
 
 

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 
 static struct faa_exporter_config config;
 static struct faa_exporter *exporter;
@@ -237,7 +238,7 @@ START_TEST(flush_returns_in_time_when_nobody_answers)
     ck_assert_int_eq(faa_exporter_flush(exporter, 400), -1);
     ck_assert_uint_le(elapsed_ms(begin), 1400);
     ck_assert_uint_ge(elapsed_ms(begin), 300);
-    expect_counts(0, 6);
+    WAIT_FOR(faa_exporter_counts(exporter).dropped == 6);
     WAIT_FOR(collector->open == 0); // The transfer was cancelled.
 }
 END_TEST
@@ -339,6 +340,78 @@ START_TEST(delay_gathers_spans_and_a_half_full_ring_cuts_it_short)
 }
 END_TEST
 
+// Makes stderr a pipe, whose other end is returned.
+static int catch_stderr(void)
+{
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    close(ends[1]);
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    return ends[0];
+}
+
+static int read_lines(int fd, const char *wanted)
+{
+    static char text[65536];
+    static size_t have;
+    ssize_t n = read(fd, text + have, sizeof(text) - 1 - have);
+    have += n > 0 ? (size_t)n : 0;
+    text[have] = '\0';
+    int lines = 0;
+    for (const char *p = text; (p = strstr(p, wanted)) != NULL; p++)
+        lines++;
+    return lines;
+}
+
+START_TEST(console_prints_while_the_collector_is_down)
+{
+    atomic_store(&collector->absent, 1);
+    collector_start(COLLECT_HTTP);
+    config.console = 1;
+    int fd = catch_stderr();
+    start();
+    for (int i = 1; i <= 3; i++) {
+        put(2);
+        WAIT_FOR(read_lines(fd, "test  GET /  5.0 ms  /some/path   trace 01") == 2 * i);
+    }
+    ck_assert_int_eq(read_lines(fd, "faa warning: cannot send traces to http://127.0.0.1:"), 1);
+    expect_counts(0, 0);
+    atomic_store(&collector->absent, 0);
+    WAIT_FOR(faa_exporter_counts(exporter).exported == 6);
+    WAIT_FOR(read_lines(fd, "faa warning: traces reach") == 1);
+    ck_assert_int_eq(read_lines(fd, "faa warning:"), 2);
+}
+END_TEST
+
+START_TEST(console_alone_counts_what_it_prints)
+{
+    config.console = 1;
+    config.otlp = 0;
+    int fd = catch_stderr();
+    start();
+    put(3);
+    ck_assert_int_eq(faa_exporter_flush(exporter, 5000), 0);
+    ck_assert_int_eq(read_lines(fd, "GET /"), 3);
+    expect_counts(3, 0);
+    ck_assert_uint_eq(faa_ring_used(ring), 0);
+}
+END_TEST
+
+START_TEST(closed_standard_descriptors_do_no_harm)
+{
+    collector_start(COLLECT_HTTP);
+    config.console = 1;
+    for (int fd = 0; fd < 3; fd++)
+        close(fd);
+    start();
+    put(3);
+    ck_assert_int_eq(faa_exporter_flush(exporter, 5000), 0);
+    expect_counts(3, 0);
+    ck_assert_int_lt(fcntl(STDERR_FILENO, F_GETFD), 0);
+}
+END_TEST
+
 // Voluntary context switches of the exporter thread; -1 while there is none.
 static long wake_ups(void)
 {
@@ -415,12 +488,12 @@ START_TEST(threads_may_flush_at_once)
 }
 END_TEST
 
-// ThreadSanitizer knows one descriptor table, and would take the application's close of a number
-// for a race with the thread's use of the same number in its own.
+// ThreadSanitizer knows one descriptor table, and would take the application's use of a number for
+// a race with the thread's use of the same number in its own.
 __attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
-    return "race:application_may_close_every_descriptor_fn\n";
+    return "race:application_may_close_every_descriptor_fn\nrace:read_lines\n";
 }
 
 static unsigned open_descriptors(void)
@@ -442,16 +515,19 @@ START_TEST(application_sees_no_descriptor_of_ours)
         ck_assert_uint_eq(open_descriptors(), before);
     }
     expect_counts(9, 0);
-    // libuv's own fork handler would close the numbers of its descriptors here.
+    // libuv's own fork handler would close the numbers of its descriptors in a child, and put a
+    // pipe in their place.
     int mine[32];
+    struct stat want, have;
+    ck_assert_int_eq(fstat(STDERR_FILENO, &want), 0);
     for (int i = 0; i < 32; i++)
         mine[i] = dup(STDERR_FILENO);
     pid_t child = fork();
     if (child == 0) {
-        int missing = 0;
+        int lost = 0;
         for (int i = 0; i < 32; i++)
-            missing += fcntl(mine[i], F_GETFD) < 0;
-        _exit(missing);
+            lost += fstat(mine[i], &have) != 0 || have.st_ino != want.st_ino;
+        _exit(lost);
     }
     int status;
     ck_assert_int_eq(waitpid(child, &status, 0), child);
@@ -485,10 +561,8 @@ END_TEST
 
 START_TEST(application_locks_and_pipes_are_not_held_or_released)
 {
-    char name[] = "/tmp/faa-test-XXXXXX";
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
-    int file = mkstemp(name), ends[2];
-    unlink(name);
+    int file = memfd_create("locked", 0), ends[2];
     ck_assert_int_eq(fcntl(file, F_SETLK, &lock), 0);
     ck_assert_int_eq(pipe(ends), 0);
     dup2(ends[1], STDOUT_FILENO);
@@ -539,6 +613,9 @@ int main(void)
     tcase_add_test(tests, batches_are_bounded);
     tcase_add_test(tests, memory_is_bounded_while_the_collector_is_down);
     tcase_add_test(tests, delay_gathers_spans_and_a_half_full_ring_cuts_it_short);
+    tcase_add_test(tests, console_prints_while_the_collector_is_down);
+    tcase_add_test(tests, console_alone_counts_what_it_prints);
+    tcase_add_test(tests, closed_standard_descriptors_do_no_harm);
     tcase_add_loop_test(tests, idle_thread_does_not_wake_up, 0, 2);
     tcase_add_test(tests, parked_thread_works_for_a_flush_alone);
     tcase_add_test(tests, threads_may_flush_at_once);

@@ -7,6 +7,8 @@ OLD_URL one that speaks HTTP/1.0, CLOSED_URL a closed port.
 
 import os
 import traceback
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import requests
@@ -121,6 +123,25 @@ def twice() -> list[int]:
     return [one.send(prepared).status_code for _ in range(2)]
 
 
+@app.get("/shared")
+def shared() -> list[Any]:
+    """Two threads send one prepared request at the same time; nobody answers them."""
+    prepared = session().prepare_request(requests.Request("GET", f"{TARGET}/hang"))
+    before = dict(prepared.headers)
+
+    def send() -> str:
+        try:
+            session().send(prepared, timeout=0.3)
+        except requests.Timeout as error:
+            return type(error).__name__
+        return "answered"
+
+    with ThreadPoolExecutor(2) as pool:
+        tasks = [pool.submit(copy_context().run, send) for _ in range(2)]
+        outcomes = [task.result() for task in tasks]
+    return [*outcomes, dict(prepared.headers) == before]
+
+
 class Subclass(requests.Session):
     def request(self, method: Any, url: Any, *args: Any, **options: Any) -> requests.Response:
         options.setdefault("headers", {})["X-Subclass"] = "1"
@@ -179,7 +200,7 @@ def canned() -> str:
 
 
 @app.get("/stream")
-def stream() -> int:
+def stream() -> bool:
     with session().get(f"{TARGET}/echo", stream=True) as response:
         return len(b"".join(response.iter_content(16))) > 0
 
@@ -223,6 +244,24 @@ def redirect_manual() -> list[int]:
     one = session()
     first = one.get(f"{TARGET}/redirect/2", allow_redirects=False)
     return [hop.status_code for hop in one.resolve_redirects(first, first.request)]
+
+
+@app.get("/resend")
+def resend() -> list[int]:
+    """As requests' own digest authentication: a hook sends again through the same adapter."""
+
+    def again(response: requests.Response, **options: Any) -> requests.Response:
+        if "X-Again" in response.request.headers:
+            return response
+        prepared = response.request.copy()
+        prepared.headers["X-Again"] = "1"
+        second = response.connection.send(prepared, **options)
+        second.history.append(response)
+        second.request = prepared
+        return second
+
+    answer = session().get(f"{TARGET}/status/401", hooks={"response": again})
+    return [answer.status_code, len(answer.history)]
 
 
 @app.get("/own")

@@ -92,7 +92,9 @@ def fails(statement: Any, parameters: Any = None) -> list[Any]:
 @app.get("/literals")
 def literals() -> list[Any]:
     with engine.connect() as connection:
-        statement = "SELECT name FROM items WHERE name = 'hush-1' OR id = 471147 OR name = \"hush-2\""
+        statement = (
+            "SELECT name FROM items WHERE name = 'hush-1' OR id = 471147 OR name = \"hush-2\""
+        )
         rows = connection.execute(text(statement)).all()
         rows += connection.execute(select(literal_column("'hush-3'")).select_from(Item)).all()
         rows += connection.exec_driver_sql("SELECT 'hush-4' -- hush-5").all()
@@ -172,7 +174,9 @@ def fails_between() -> list[Any]:
 def fails_fetch() -> list[Any]:
     """The statement succeeds; the error comes with a later row."""
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9)"
-    statement = f"{numbers} SELECT abs(CASE WHEN i = 5 THEN -9223372036854775807 - 1 ELSE i END) FROM n"
+    statement = (
+        f"{numbers} SELECT abs(CASE WHEN i = 5 THEN -9223372036854775807 - 1 ELSE i END) FROM n"
+    )
     with engine.connect() as connection:
         result = connection.execute(text(statement))
         try:
@@ -359,7 +363,9 @@ def listeners() -> list[Any]:
         return statement + " -- changed", params
 
     @event.listens_for(own, "before_cursor_execute")
-    def before(conn: Any, cursor: Any, statement: str, params: Any, context: Any, many: Any) -> None:
+    def before(
+        conn: Any, cursor: Any, statement: str, params: Any, context: Any, many: Any
+    ) -> None:
         calls.append(["before", statement, repr(params), many])
 
     @event.listens_for(own, "after_cursor_execute")

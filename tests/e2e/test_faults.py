@@ -1,0 +1,502 @@
+# SPDX-License-Identifier: MIT
+"""Collectors that are away, broken or hostile: the application does not notice, and all is counted."""
+
+import re
+import signal
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from harness.compare import quiet, seen
+from harness.deadline import scaled, until
+from harness.process import Process, Runner, Server
+from harness.raw import RawServer
+from harness.receiver import (
+    CLOSE,
+    GARBAGE,
+    HANG,
+    Answer,
+    GrpcReceiver,
+    HttpReceiver,
+    Receiver,
+    partial_success,
+)
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
+DEBUG = {"FAA_LOG_LEVEL": "debug"}
+# What a flush may take, in seconds; MARGIN is for a busy machine.
+LIMIT = 0.8
+FLUSH = {"FAA_FLUSH_TIMEOUT": "800", "OTEL_BSP_SCHEDULE_DELAY": "20"}
+MARGIN = 4
+LOST = r"faa warning: cannot send traces to http"
+BACK = r"faa warning: traces reach http\S+ again"
+
+PATHS = ["/", "/items/3", "/items/none", "/threaded", "/raises", "/stream", "/shop/a/items/1"]
+
+
+def answer(*answers: Answer, kind: type[Receiver] = HttpReceiver) -> Callable[..., Any]:
+    def make(stack: ExitStack) -> dict[str, str]:
+        receiver = kind()  # type: ignore[call-arg]
+        stack.callback(receiver.stop)  # type: ignore[attr-defined]
+        receiver.behave(*answers)
+        return {ENDPOINT: receiver.endpoint, PROTOCOL: receiver.protocol}
+
+    return make
+
+
+def raw(manner: str, *banner: bytes) -> Callable[..., Any]:
+    def make(stack: ExitStack) -> dict[str, str]:
+        server = RawServer(manner, *banner)
+        stack.callback(server.stop)
+        return {ENDPOINT: server.endpoint}
+
+    return make
+
+
+def wrong(kind: type[Receiver], chosen: str) -> Callable[..., Any]:
+    def make(stack: ExitStack) -> dict[str, str]:
+        return answer(kind=kind)(stack) | {PROTOCOL: chosen}
+
+    return make
+
+
+def full(stack: ExitStack) -> dict[str, str]:
+    """A port whose queue is full: a connection is neither made nor refused."""
+    listener = stack.enter_context(socket.socket())
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    for _ in range(3):
+        client = stack.enter_context(socket.socket())
+        client.setblocking(False)
+        client.connect_ex(listener.getsockname())
+    return {ENDPOINT: f"http://127.0.0.1:{listener.getsockname()[1]}"}
+
+
+def secure(stack: ExitStack) -> dict[str, str]:
+    """https where nobody knows it."""
+    return {ENDPOINT: answer()(stack)[ENDPOINT].replace("http:", "https:")}
+
+
+OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n"
+HTML = Answer(headers={"Content-Type": "text/html"}, body=b"<html>Welcome</html>")
+FAULTS: dict[str, Callable[[ExitStack], dict[str, str]]] = {
+    "absent": raw("refuse"),
+    "closing": raw("close"),
+    "resetting": raw("reset"),
+    "silent": raw("silent"),
+    "full": full,
+    "ssh": raw("talk"),
+    "truncated": raw("talk", OK_HEAD + b"Content-Length: 1000\r\n\r\nhalf"),
+    "endless-body": raw("talk", OK_HEAD + b"\r\n" + b"x" * (5 << 20)),
+    "endless-headers": raw("talk", OK_HEAD + b"X-More: %s\r\n" % (b"y" * 99) * 9000),
+    "escapes": raw("talk", b"HTTP/1.1 400 \x1b[2J\xc2\x9b2J\x07\r\nContent-Length: 0\r\n\r\n"),
+    "400": answer(Answer(400, body=b"\x1b[2J no")),
+    "404": answer(Answer(404)),
+    "500": answer(Answer(500)),
+    "503": answer(Answer(503)),
+    "503-later": answer(Answer(503, headers={"Retry-After": "100000"})),
+    "redirect": answer(Answer(302, headers={"Location": "/v1/traces"})),
+    "web-page": answer(HTML),
+    "garbage": answer(GARBAGE),
+    "hanging": answer(HANG),
+    "hanging-up": answer(CLOSE),
+    "https": secure,
+    "http-spoken-to-grpc": wrong(GrpcReceiver, "http/protobuf"),
+    "grpc-spoken-to-http": wrong(HttpReceiver, "grpc"),
+    "grpc-hanging": answer(HANG, kind=GrpcReceiver),
+    "grpc-invalid": answer(Answer(3), kind=GrpcReceiver),
+    "grpc-unavailable": answer(Answer(14), kind=GrpcReceiver),
+}
+# The collector's answer is success by OTLP's rules.
+ACCEPTED = {"garbage"}
+
+
+@pytest.fixture(params=FAULTS)
+def fault(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The environment that sends a process to each kind of bad collector."""
+    with ExitStack() as stack:
+        yield FAULTS[request.param](stack)
+
+
+# What the application does
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    answers: list[Any]
+    status: int
+    stdout: str
+    stderr: str
+
+
+def exercise(server: Server) -> list[Any]:
+    return [seen(server.get(path)) for path in PATHS]
+
+
+@pytest.fixture(scope="module")
+def plain(
+    tmp_path_factory: pytest.TempPathFactory, build: Path
+) -> Iterator[tuple[Server, Behaviour]]:
+    """An application without the agent: one that runs, and how one behaved from start to end."""
+    run = Runner(tmp_path_factory.mktemp("plain"), build)
+    try:
+        server = run.uvicorn("plain_starlette:app", agent="none")
+        answers = exercise(server)
+        status = server.stop()
+        behaviour = Behaviour(answers, status, quiet(server.stdout), quiet(server.stderr))
+        yield run.uvicorn("plain_starlette:app", agent="none"), behaviour
+    finally:
+        run.kill_all()
+
+
+def timed(server: Server) -> float:
+    start = time.monotonic()
+    assert server.get("/items/3").status_code == 200
+    return time.monotonic() - start
+
+
+def agent_processor_time(pid: int) -> float:
+    """Returns the seconds of processor time that the exporter's thread has used."""
+    used = 0.0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        stat = (task / "stat").read_text()
+        if "(faa-export)" in stat:
+            fields = stat.rpartition(")")[2].split()
+            used += (int(fields[11]) + int(fields[12])) / 100
+    return used
+
+
+def test_application_does_not_notice(
+    run: Runner, fault: dict[str, str], plain: tuple[Server, Behaviour]
+) -> None:
+    bare, expected = plain
+    server = run.uvicorn("plain_starlette:app", env=fault | FLUSH)
+    answers = exercise(server)
+    assert answers == expected.answers
+    logged = len(server.own_stderr.splitlines()), len(server.stdout.splitlines())
+
+    times: dict[Server, list[float]] = {bare: [], server: []}
+    for _ in range(25):
+        for one in times:
+            times[one].append(timed(one))
+    traced_median, bare_median = (statistics.median(times[one]) for one in (server, bare))
+    assert traced_median < 3 * bare_median + 0.01
+
+    start = time.monotonic()
+    status = server.stop()
+    assert time.monotonic() - start < LIMIT + scaled(MARGIN)
+    stderr, stdout = server.own_stderr.splitlines(True), server.stdout.splitlines(True)
+    behaviour = Behaviour(
+        answers,
+        status,
+        quiet("".join(stdout[: logged[1]])),
+        quiet("".join(stderr[: logged[0]] + stderr[-5:])),
+    )
+    assert behaviour.answers == expected.answers
+    assert behaviour.status == expected.status == -signal.SIGTERM
+    assert behaviour.stdout == expected.stdout
+    shutdown = [line for line in quiet("".join(stderr)).splitlines() if "GET /items/3" not in line]
+    assert shutdown == [l for l in expected.stderr.splitlines() if "GET /items/3" not in l]
+    assert len(server.agent_lines) <= 1, server.stderr
+    assert "\x1b" not in server.stderr and "\x9b" not in server.stderr and "\a" not in server.stderr
+
+
+def totals(process: Process) -> tuple[int, int, int]:
+    """Returns the last numbers of spans ended, exported and dropped in a debug log."""
+    found = re.findall(r"(\d+) spans ended, (\d+) exported, (\d+) dropped", process.stderr)
+    assert found, process.describe()
+    ended, exported, dropped = map(int, found[-1])
+    return ended, exported, dropped
+
+
+def test_each_span_is_counted(run: Runner, fault: dict[str, str], request: Any) -> None:
+    env = fault | FLUSH | DEBUG | {"FAA_FLUSH_TIMEOUT": "300"}
+    start = time.monotonic()
+    process = run.run([run.python, "selfcall.py", "700"], env=env)
+    assert time.monotonic() - start < 0.3 + scaled(MARGIN)
+    assert (process.status, process.stdout) == (0, "served 700\n")
+    accepted = request.node.callspec.params["fault"] in ACCEPTED
+    assert totals(process) == ((700, 700, 0) if accepted else (700, 0, 700))
+    warnings = [line for line in process.agent_lines if " warning: " in line]
+    assert len(warnings) == (not accepted)
+    assert all(re.search(LOST, line) for line in warnings)
+
+
+@pytest.mark.parametrize("name", ["absent", "closing", "503", "silent", "ssh", "grpc-unavailable"])
+def test_waiting_for_the_collector_costs_nothing(run: Runner, name: str) -> None:
+    with ExitStack() as stack:
+        server = run.uvicorn("selfcall:app", env=FAULTS[name](stack) | FLUSH)
+        for _ in range(5):
+            server.get("/items/1")
+        time.sleep(0.3)
+        before = agent_processor_time(server.pid)
+        time.sleep(1)
+        assert agent_processor_time(server.pid) - before <= 0.1
+        server.stop()
+
+
+# Memory
+
+GROWTH = """
+import selfcall
+for _ in range(3000): selfcall.request()
+before = selfcall.resident()
+for _ in range(20000): selfcall.request()
+print(selfcall.resident() - before)
+"""
+
+
+@pytest.mark.parametrize("name", ["absent", "silent", "503"])
+def test_memory_is_bounded(run: Runner, name: str) -> None:
+    with ExitStack() as stack:
+        env = FAULTS[name](stack) | FLUSH
+        process = run.run([run.python, "-c", GROWTH], env=env)
+    assert process.status == 0, process.describe()
+    assert int(process.stdout) < 6 << 20
+    assert len(process.agent_lines) == 1
+
+
+# Back again
+
+UNTIL_TOLD = """
+import os, sys, time, selfcall
+for _ in range(int(sys.argv[1])): selfcall.request()
+print("served", flush=True)
+while not os.path.exists(sys.argv[2]): time.sleep(0.02)
+"""
+
+
+def warnings(process: Process) -> list[str]:
+    return [line for line in process.agent_lines if " warning: " in line]
+
+
+def test_collector_that_was_absent_gets_what_was_kept(run: Runner, any_receiver: Receiver) -> None:
+    any_receiver.refuse()  # type: ignore[attr-defined]
+    server = run.uvicorn("selfcall:app", env=any_receiver.env | FLUSH)
+    for number in range(30):
+        assert server.get(f"/items/{number}").status_code == 200
+    server.wait_log(LOST)
+    any_receiver.accept()  # type: ignore[attr-defined]
+    paths = {span.attributes["url.path"] for span in any_receiver.wait(30, timeout=20)}
+    assert paths == {f"/items/{number}" for number in range(30)}
+    server.wait_log(BACK)
+    assert server.stop() == -15
+    assert len(any_receiver.spans) == 30
+    assert len(server.agent_lines) == 2
+
+
+def wait_delivered(process: Process, count: int) -> None:
+    """Waits until so many batches have been answered well: a receiver may go away then."""
+    until(
+        lambda: len(re.findall(r"bytes to .*(HTTP 200|gRPC status 0) in", process.stderr)) >= count,
+        20,
+        lambda: f"no {count} batches delivered: {process.describe()}",
+    )
+
+
+def test_collector_that_goes_away_and_comes_back(run: Runner, any_receiver: Receiver) -> None:
+    server = run.uvicorn("selfcall:app", env=any_receiver.env | FLUSH | DEBUG)
+    for turn in range(2):
+        assert server.get("/items/1").status_code == 200
+        any_receiver.wait(3 * turn + 1)
+        wait_delivered(server, len(any_receiver.requests))
+        any_receiver.refuse()  # type: ignore[attr-defined]
+        assert server.get("/items/2").status_code == 200
+        until(lambda: len(warnings(server)) == 2 * turn + 1, 10, lambda: server.stderr)
+        assert server.get("/items/3").status_code == 200
+        any_receiver.accept()  # type: ignore[attr-defined]
+        any_receiver.wait(3 * turn + 3, timeout=20)
+        until(lambda: len(warnings(server)) == 2 * turn + 2, 10, lambda: server.stderr)
+    assert server.stop() == -15
+    assert [bool(re.search(BACK, line)) for line in warnings(server)] == [False, True] * 2
+    assert len(any_receiver.spans) == 6
+
+
+def test_collector_that_restarts_between_batches_is_not_missed(
+    run: Runner, any_receiver: Receiver
+) -> None:
+    server = run.uvicorn("selfcall:app", env=any_receiver.env | FLUSH | DEBUG)
+    for number in range(1, 4):
+        assert server.get("/items/1").status_code == 200
+        any_receiver.wait(number)
+        wait_delivered(server, number)
+        any_receiver.refuse()  # type: ignore[attr-defined]
+        any_receiver.accept()  # type: ignore[attr-defined]
+    assert server.stop() == -15
+    assert warnings(server) == []
+    assert len(any_receiver.requests) == 3
+
+
+def test_what_does_not_fit_while_the_collector_is_away_is_dropped_and_counted(
+    run: Runner, any_receiver: Receiver, tmp_path: Path
+) -> None:
+    any_receiver.refuse()  # type: ignore[attr-defined]
+    end = tmp_path / "end"
+    command = [run.python, "-c", UNTIL_TOLD, "20000", str(end)]
+    process = run.start(command, env=any_receiver.env | FLUSH | DEBUG)
+    process.wait_log("^served")
+    process.wait_log(LOST)
+    any_receiver.accept()  # type: ignore[attr-defined]
+    back = process.wait_log(BACK + r" \((\d+) spans lost\)")
+    end.touch()
+    assert process.wait() == 0
+    ended, exported, dropped = totals(process)
+    assert (ended, exported) == (20000, len(any_receiver.spans))
+    assert dropped == 20000 - exported == int(back[1])
+    assert exported >= 2048  # What the standard's queue holds.
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_answer_that_says_later_is_tried_again(
+    run: Runner, receiver: HttpReceiver, status: int
+) -> None:
+    receiver.behave(Answer(status), Answer())
+    server = run.uvicorn("selfcall:app", env=receiver.env | FLUSH)
+    assert server.get("/items/1").status_code == 200
+    receiver.wait(1)
+    server.wait_log(BACK)
+    assert server.stop() == -15
+    assert [request.answer.status for request in receiver.requests] == [status, None]
+    assert len(server.agent_lines) == 2
+
+
+def test_grpc_answer_that_says_later_is_tried_again(
+    run: Runner, grpc_receiver: GrpcReceiver
+) -> None:
+    grpc_receiver.behave(Answer(14), Answer())
+    server = run.uvicorn("selfcall:app", env=grpc_receiver.env | FLUSH)
+    assert server.get("/items/1").status_code == 200
+    grpc_receiver.wait(1)
+    assert server.stop() == -15
+    assert len(grpc_receiver.requests) == 2
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_honoured(run: Runner, receiver: HttpReceiver, status: int) -> None:
+    receiver.behave(Answer(status, headers={"Retry-After": "3"}), Answer())
+    server = run.uvicorn("selfcall:app", env=receiver.env | FLUSH)
+    assert server.get("/items/1").status_code == 200
+    receiver.wait_requests(1)
+    start = time.monotonic()
+    receiver.wait(1)
+    assert time.monotonic() - start > 2.5
+    server.stop()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 500, 501])
+def test_answer_that_says_no_is_final(run: Runner, receiver: HttpReceiver, status: int) -> None:
+    final(run, receiver, status)
+
+
+@pytest.mark.parametrize("status", [3, 7, 12, 13, 16])
+def test_grpc_answer_that_says_no_is_final(
+    run: Runner, grpc_receiver: GrpcReceiver, status: int
+) -> None:
+    final(run, grpc_receiver, status)
+
+
+def final(run: Runner, receiver: Receiver, status: int) -> None:
+    receiver.behave(Answer(status), Answer())
+    env = receiver.env | DEBUG | {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "5"}
+    env["OTEL_BSP_SCHEDULE_DELAY"] = "5000"
+    process = run.run([run.python, "selfcall.py", "20"], env=env)
+    assert totals(process) == (20, 15, 5)
+    sent = [(len(request.spans), request.answer.status) for request in receiver.requests]
+    assert sent == [(5, status), (5, None), (5, None), (5, None)]
+    lost, back = warnings(process)
+    assert re.search(LOST, lost) and str(status) in lost
+    assert re.search(BACK + r" \(5 spans lost\)", back)
+
+
+def test_partial_success_is_counted_and_never_sent_again(
+    run: Runner, any_receiver: Receiver
+) -> None:
+    body = partial_success(2, "too \x1b[2Jlarge").body
+    any_receiver.behave(Answer(body=body), Answer())
+    env = any_receiver.env | DEBUG | {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "5"}
+    env["OTEL_BSP_SCHEDULE_DELAY"] = "5000"
+    process = run.run([run.python, "selfcall.py", "10"], env=env)
+    assert totals(process) == (10, 8, 2)
+    assert len(any_receiver.requests) == 2
+    assert "too ?[2Jlarge" in process.stderr
+
+
+def test_partial_success_that_only_warns(run: Runner, any_receiver: Receiver) -> None:
+    any_receiver.behave(partial_success(0, "please upgrade"))
+    env = any_receiver.env | DEBUG
+    process = run.run([run.python, "selfcall.py", "3"], env=env)
+    assert totals(process) == (3, 3, 0)
+    assert warnings(process) == []
+
+
+def test_slow_collector_slows_nobody(run: Runner, raw_server: Any) -> None:
+    """While a batch waits for its answer the application serves on, and ends in time."""
+    server = run.uvicorn("selfcall:app", env={ENDPOINT: raw_server("silent").endpoint} | FLUSH)
+    server.get("/items/1")
+    time.sleep(0.2)  # Its span is on the way now.
+    start = time.monotonic()
+    for _ in range(50):
+        assert server.get("/items/1").status_code == 200
+    assert time.monotonic() - start < scaled(4)
+    start = time.monotonic()
+    assert server.stop() == -15
+    assert time.monotonic() - start < LIMIT + scaled(MARGIN)
+
+
+@pytest.mark.parametrize("milliseconds", [0, 100])
+def test_flush_timeout_bounds_the_end(run: Runner, raw_server: Any, milliseconds: int) -> None:
+    env = {
+        ENDPOINT: raw_server("silent").endpoint,
+        "FAA_FLUSH_TIMEOUT": str(milliseconds),
+    }
+    start = time.monotonic()
+    process = run.run([run.python, "selfcall.py", "10"], env=env)
+    assert process.status == 0
+    assert time.monotonic() - start < 1.5 + scaled(1)
+
+
+def test_export_timeout_ends_an_attempt(run: Runner, raw_server: Any) -> None:
+    env = {ENDPOINT: raw_server("silent").endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "200"} | FLUSH
+    server = run.uvicorn("selfcall:app", env=env)
+    server.get("/items/1")
+    server.wait_log(LOST, timeout=5)
+    server.stop()
+
+
+def test_control_c_ends_in_time_with_no_collector(run: Runner, raw_server: Any) -> None:
+    server = run.uvicorn("selfcall:app", env={ENDPOINT: raw_server("silent").endpoint} | FLUSH)
+    plain = run.uvicorn("selfcall:app", agent="none")
+    server.get("/items/1")
+    plain.get("/items/1")
+    start = time.monotonic()
+    assert server.stop(signal.SIGINT, group=True) == plain.stop(signal.SIGINT, group=True)
+    assert time.monotonic() - start < LIMIT + scaled(MARGIN)
+
+
+def test_collector_that_dies_amid_many_batches(
+    run: Runner, any_receiver: Receiver, tmp_path: Path
+) -> None:
+    end = tmp_path / "end"
+    command = [run.python, "-c", UNTIL_TOLD, "4000", str(end)]
+    process = run.start(command, env=any_receiver.env | FLUSH | DEBUG)
+    any_receiver.wait_requests(1)
+    any_receiver.refuse()  # type: ignore[attr-defined]
+    process.wait_log("^served")
+    any_receiver.accept()  # type: ignore[attr-defined]
+    end.touch()
+    assert process.wait() == 0
+    # A batch whose answer was cut off is rightly sent again.
+    violations = any_receiver.violations
+    violations[:] = [line for line in violations if not line.endswith("came twice")]
+    ended, exported, dropped = totals(process)
+    assert ended == 4000 == exported + dropped
+    assert len({span.span_id for span in any_receiver.spans}) >= exported
