@@ -192,8 +192,13 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *exceptio
     struct faa_request *r = request_of(object);
     struct faa_span *span = &faa_pyspan(object)->span;
     faa_context_deactivate(object);
-    if (outcome == FAA_RAISED && exception && !faa_exception_is_cancellation(exception))
-        faa_span_record_exception(span, exception);
+    if (outcome == FAA_RAISED && exception) {
+        // The client has gone: the error page that follows reaches nobody, and nothing has failed.
+        if (faa_exception_is(exception, "starlette.requests", "ClientDisconnect"))
+            r->status = 0;
+        else if (!faa_exception_is_cancellation(exception))
+            faa_span_record_exception(span, exception);
+    }
     end_request(object);
     faa_clear(&r->headers);
 }

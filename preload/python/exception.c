@@ -35,20 +35,24 @@ size_t faa_exception_type(PyObject *exception, char *out, size_t cap)
     return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
 }
 
+int faa_exception_is(PyObject *exception, const char *module, const char *name)
+{
+    PyObject *key = PyUnicode_FromString(module);
+    PyObject *home = key ? PyImport_GetModule(key) : NULL;
+    PyObject *class = home ? PyObject_GetAttrString(home, name) : NULL;
+    int yes = class && PyErr_GivenExceptionMatches(exception, class);
+    PyErr_Clear();
+    Py_DecRef(key);
+    Py_DecRef(home);
+    Py_DecRef(class);
+    return yes;
+}
+
 int faa_exception_is_cancellation(PyObject *exception)
 {
-    if (PyErr_GivenExceptionMatches(exception, PyExc_GeneratorExit) ||
-        PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt))
-        return 1;
-    PyObject *name = PyUnicode_FromString("asyncio.exceptions");
-    PyObject *module = name ? PyImport_GetModule(name) : NULL;
-    PyObject *cancelled = module ? PyObject_GetAttrString(module, "CancelledError") : NULL;
-    int yes = cancelled && PyErr_GivenExceptionMatches(exception, cancelled);
-    Py_DecRef(name);
-    Py_DecRef(module);
-    Py_DecRef(cancelled);
-    PyErr_Clear();
-    return yes;
+    return PyErr_GivenExceptionMatches(exception, PyExc_GeneratorExit) ||
+           PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt) ||
+           faa_exception_is(exception, "asyncio.exceptions", "CancelledError");
 }
 
 // One line of a stack trace: the frame of `tb`.

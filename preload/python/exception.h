@@ -18,6 +18,9 @@ void faa_span_end_call(struct faa_span *span, PyObject *result);
 /// The exception's type as `module.qualname`, without `builtins.`; written to `out`, cut at cap.
 size_t faa_exception_type(PyObject *exception, char *out, size_t cap);
 
+/// True when it is an instance of the class of this name, in a module that has been imported.
+int faa_exception_is(PyObject *exception, const char *module, const char *name);
+
 /// True when it is (a subclass of) asyncio.CancelledError, GeneratorExit or KeyboardInterrupt: the
 /// operation was stopped from outside and did not fail.
 int faa_exception_is_cancellation(PyObject *exception);

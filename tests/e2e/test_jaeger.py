@@ -153,7 +153,8 @@ def test_trace_of_a_caller_is_joined(run: Runner, jaeger: Jaeger, target: Target
     assert_tree(spans, ("GET /orders/{order_id}", "SERVER", children), ordered=True)
     root = one(spans, kind="SERVER")
     assert (root.parent_id, root.trace_state) == (caller, "vendor=1")
-    assert all("@jaeger@warnings" not in span.attributes for span in spans)
+    # Only that the caller's own span is missing may be said.
+    assert [span for span in spans if "@jaeger@warnings" in span.attributes] in ([], [root])
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -3,7 +3,7 @@
 
 import os
 import re
-import sys
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,19 @@ def serve(run: Runner, jaeger: Jaeger, app: str, service: str, env: dict[str, st
 
 
 @pytest.fixture(scope="module")
+def venv() -> Path:
+    """The virtual environment that `make demo` makes."""
+    command = [TOP / "tests" / "setup" / "venv", "sample", SAMPLE / "requirements.txt"]
+    return Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
+
+
+@pytest.fixture(scope="module")
 def traces(
-    tmp_path_factory: pytest.TempPathFactory, build: Path, jaeger: Jaeger
+    tmp_path_factory: pytest.TempPathFactory, build: Path, jaeger: Jaeger, venv: Path
 ) -> list[list[Span]]:
     """The traces of the tour, by the service "shop-…", as Jaeger gives them back."""
     folder = tmp_path_factory.mktemp("sample")
-    run = Runner(folder, build, os.environ.get("FAA_TEST_PYTHON") or sys.executable)
+    run = Runner(folder, build, str(venv / "bin" / "python"))
     word = os.urandom(4).hex()
     try:
         pricing = serve(run, jaeger, "pricing.main:app", f"pricing-{word}", {})

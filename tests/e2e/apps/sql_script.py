@@ -45,7 +45,7 @@ execute("SELECT " + ", ".join(f"'hush-€ {number}' AS c{number}" for number in 
 execute("SELECT '\ud800'")  # No text of any encoding.
 execute("SELECT '\x00 hush'")
 execute("")
-execute("SELECT FROM WHERE hush'")
+execute("SELECT FROM WHERE 'hush")
 
 
 @event.listens_for(engine, "do_execute")
