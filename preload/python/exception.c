@@ -50,9 +50,7 @@ int faa_exception_is(PyObject *exception, const char *module, const char *name)
 
 int faa_exception_is_cancellation(PyObject *exception)
 {
-    return PyErr_GivenExceptionMatches(exception, PyExc_GeneratorExit) ||
-           PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt) ||
-           faa_exception_is(exception, "asyncio.exceptions", "CancelledError");
+    return !PyErr_GivenExceptionMatches(exception, PyExc_Exception);
 }
 
 // One line of a stack trace: the frame of `tb`.

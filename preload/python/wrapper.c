@@ -20,6 +20,7 @@ struct wrapper {
     faa_vectorcallfunc vectorcall;
     PyObject *wrapped;
     PyObject *data;
+    PyObject *weakrefs;
     faa_hook *hook;
 };
 
@@ -55,6 +56,13 @@ static int wrapper_setattro(PyObject *self, PyObject *name, PyObject *value)
     return faa_forward_setattr(self, w->wrapped, name, value);
 }
 
+// A function is copied as itself and pickled by its name, and so is what stands for it.
+static PyObject *wrapper_reduce(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyObject_GetAttr(self, FAA_NAME(__qualname__));
+}
+
 static PyObject *wrapper_repr(PyObject *self)
 {
     struct wrapper *w = faa_state(self);
@@ -80,13 +88,22 @@ static void wrapper_dealloc(PyObject *self)
 {
     struct wrapper *w = faa_state(self);
     PyObject_GC_UnTrack(self);
+    if (w->weakrefs)
+        PyObject_ClearWeakRefs(self);
     faa_clear(&w->wrapped);
     faa_clear(&w->data);
     faa_free(self, 1);
 }
 
+static PyMethodDef methods[] = {
+    {"__reduce__", wrapper_reduce, METH_NOARGS, NULL},
+    {"__reduce_ex__", wrapper_reduce, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyMemberDef members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(struct wrapper, vectorcall), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct wrapper, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -95,7 +112,8 @@ static PyType_Slot slots[] = {
     {Py_tp_getattro, wrapper_getattro},    {Py_tp_setattro, wrapper_setattro},
     {Py_tp_repr, wrapper_repr},            {Py_tp_traverse, wrapper_traverse},
     {Py_tp_clear, wrapper_clear},          {Py_tp_dealloc, wrapper_dealloc},
-    {Py_tp_members, members},              {0, NULL},
+    {Py_tp_members, members},              {Py_tp_methods, methods},
+    {0, NULL},
 };
 
 static PyType_Spec spec = {
@@ -106,7 +124,7 @@ static PyType_Spec spec = {
 
 int faa_wrapper_init(void)
 {
-    static const char *const names[] = {"__get__", "__call__", NULL};
+    static const char *const names[] = {"__get__", "__call__", "__reduce__", "__reduce_ex__", NULL};
     own_names = faa_forward_names(names);
     type = own_names ? faa_type_new(&spec, sizeof(struct wrapper)) : NULL;
     return type ? 0 : -1;
