@@ -38,7 +38,7 @@ CHECK_LIBS = $(call pkg,CHECK_LIBS,--libs check)
 UV = $(OBJ)/libuv.a
 UV_ARCHIVE = $(call pkg,UV_LIBDIR,--variable=libdir libuv)/libuv_a.a
 
-$(UV):
+$(UV): Makefile
 	@mkdir -p $(@D)
 	objcopy --redefine-sym pthread_atfork=faa_loop_no_atfork --redefine-sym environ=faa_loop_environ \
 	    --redefine-sym in6addr_any=faa_loop_in6addr_any --redefine-sym stderr=faa_loop_stderr \

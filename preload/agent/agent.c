@@ -102,20 +102,21 @@ __attribute__((visibility("default"))) faa_agent_start_fn faa_agent_start;
 const struct faa_agent_ops *faa_agent_start(int version, const char *road)
 {
     static const struct faa_agent_ops ops = {.flush = faa_lifecycle_flush};
+    struct faa_err e = faa_err_save();
     faa_config_log_level();
     const char *reason = reason_to_stand_down(version);
     if (reason) {
         faa_debug("standing down: %s", reason);
+        faa_err_restore(&e);
         return NULL;
     }
     const char *python = Py_GetVersion();
     faa_debug("fastapi-auto-agent " FAA_VERSION " in CPython %.*s, found by %s",
               (int)strcspn(python, " "), python, road);
-    struct faa_err e = faa_err_save();
     int status = start();
     // Runs before libc's exit handlers, among them those of libraries that the exporter uses.
     if (status == 0)
-        Py_AtExit(faa_lifecycle_flush);
+        Py_AtExit(faa_lifecycle_finish);
     faa_err_restore(&e);
     return status ? NULL : &ops;
 }

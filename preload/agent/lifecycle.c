@@ -16,17 +16,25 @@
 // The standard's queue of 2048 spans, at a typical kibibyte each.
 enum { RING_BYTES = 2 << 20 };
 
+// Exit handlers take away what the exporter stands on: it must have come to rest before.
+enum { FINISH_MIN_MS = 100 };
+
+// It takes some milliseconds; longer only on a machine that hardly runs.
+enum { FORK_MAX_MS = 500 };
+
 static struct faa_config *config;
 static _Atomic(struct faa_ring *) ring;
 static _Atomic(struct faa_exporter *) exporter; // Release in start, acquire by its users.
 static atomic_int gave_up; // A flush ran into its limit: the end of the process waits only once.
 static pid_t owner;
+static atomic_int child_is_mute; // The fork could not wait: a child must not touch the libraries.
+static int mute;
 
 // Threads that race make a ring each, and all but one throw theirs away: nobody waits.
 static struct faa_ring *start(void)
 {
     struct faa_ring *current = atomic_load_explicit(&ring, memory_order_acquire);
-    if (current || (!config->exporter.otlp && !config->exporter.console))
+    if (current || mute || (!config->exporter.otlp && !config->exporter.console))
         return current;
     struct faa_ring *made = faa_ring_new(RING_BYTES, NULL);
     if (!made)
@@ -49,13 +57,12 @@ static void committed(int crowded)
         faa_exporter_wake(e);
 }
 
-void faa_lifecycle_flush(void)
+static void flush(uint32_t limit_ms)
 {
     struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
     if (!e || getpid() != owner || atomic_load(&gave_up))
         return;
-    faa_exporter_park(e);
-    if (faa_exporter_flush(e, config->flush_timeout_ms))
+    if (faa_exporter_flush(e, limit_ms))
         atomic_store(&gave_up, 1);
     if (faa_log_enabled(FAA_LOG_DEBUG)) {
         struct faa_tracer_counts spans = faa_tracer_counts();
@@ -64,6 +71,26 @@ void faa_lifecycle_flush(void)
                   (unsigned long long)spans.ended, (unsigned long long)sent.exported,
                   (unsigned long long)(spans.dropped + sent.dropped));
     }
+}
+
+void faa_lifecycle_flush(void)
+{
+    flush(config->flush_timeout_ms);
+}
+
+void faa_lifecycle_finish(void)
+{
+    struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
+    if (e && getpid() == owner)
+        faa_exporter_park(e);
+    flush(config->flush_timeout_ms > FINISH_MIN_MS ? config->flush_timeout_ms : FINISH_MIN_MS);
+}
+
+// The libraries' one-time initialisation, on the exporter's thread, is over when we fork.
+static void before_fork(void)
+{
+    struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
+    atomic_store(&child_is_mute, e && faa_exporter_await_start(e, FORK_MAX_MS));
 }
 
 // Only what is async-signal-safe: other threads of the parent may have held any lock.
@@ -76,15 +103,16 @@ static void in_child(void)
     faa_ids_seed();
     faa_config_set_process(config);
     owner = getpid();
+    mute = mute || atomic_load(&child_is_mute);
 }
 
 void faa_lifecycle_init(struct faa_config *settings)
 {
-    static const struct faa_tracer_ops ops = {start, committed};
+    static const struct faa_tracer_ops ops = {start, committed, faa_lifecycle_flush};
     config = settings;
     owner = getpid();
     faa_ids_seed();
     faa_tracer_init(&ops);
-    pthread_atfork(NULL, NULL, in_child);
-    atexit(faa_lifecycle_flush);
+    pthread_atfork(before_fork, NULL, in_child);
+    config->exporter.at_exit = faa_lifecycle_finish;
 }

@@ -12,4 +12,7 @@ void faa_lifecycle_init(struct faa_config *config);
 /// Sends what has ended, within the flush limit; nothing in a vfork child. Any thread.
 void faa_lifecycle_flush(void);
 
+/// The same when the process ends by its exit handlers: from then on the exporter rests.
+void faa_lifecycle_finish(void);
+
 #endif

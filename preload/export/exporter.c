@@ -46,8 +46,8 @@ struct faa_exporter {
     struct faa_ring *ring;
     pthread_t thread;
 
-    // Shared with application threads. flush_done is a futex too.
-    _Atomic uint32_t state, flush_wanted, flush_done;
+    // Shared with application threads. flush_done and started are futexes too.
+    _Atomic uint32_t state, flush_wanted, flush_done, started;
     _Atomic uint64_t flush_deadline; // Monotonic ns.
     _Atomic int stopping, parked, flush_cut; // flush_cut: the last flush ran out of time.
     _Atomic uint64_t exported, dropped;
@@ -350,6 +350,13 @@ static void *run(void *arg)
               e->private_fds ? "its own" : "shared with the application");
     if (e->otlp && !(e->transport = faa_transport_new(&e->config, e->private_fds)))
         faa_warn("cannot send traces: the endpoint is no usable URL; they are lost");
+    // Handlers run in reverse order: registered after those of curl's TLS library, this one still
+    // finds it in place.
+    if (e->config.at_exit)
+        atexit(e->config.at_exit);
+    // Release pairs with the acquire in faa_exporter_await_start.
+    atomic_store_explicit(&e->started, 1, memory_order_release);
+    futex_wake(&e->started);
     while (rest(e), !stopping(e)) {
         if (flush_wanted(e))
             serve_flush(e);
@@ -424,6 +431,17 @@ int faa_exporter_flush(struct faa_exporter *e, uint32_t timeout_ms)
             return -1;
         futex_wait(&e->flush_done, done, until);
     }
+}
+
+int faa_exporter_await_start(struct faa_exporter *e, uint32_t timeout_ms)
+{
+    uint64_t until = after_ms(timeout_ms);
+    while (!atomic_load_explicit(&e->started, memory_order_acquire)) {
+        if (faa_clock_mono_ns() >= until)
+            return -1;
+        futex_wait(&e->started, 0, until);
+    }
+    return 0;
 }
 
 void faa_exporter_park(struct faa_exporter *e)

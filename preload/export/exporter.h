@@ -30,6 +30,7 @@ struct faa_resource_attribute {
 
 /// Settings. Strings and arrays must outlive the exporter.
 struct faa_exporter_config {
+    void (*at_exit)(void);       ///< Registered by the thread with atexit; may be NULL.
     int otlp;                    ///< Send to `endpoint`.
     int console;                 ///< Print traces to stderr.
     const char *endpoint;        ///< Base URL (http or https, no trailing slash needed).
@@ -55,6 +56,11 @@ struct faa_exporter_counts {
 /// behind. Costs one pthread_create; does no other I/O on the calling thread.
 FAA_MUSTUSE struct faa_exporter *faa_exporter_start(const struct faa_exporter_config *config,
                                                     struct faa_ring *ring);
+
+/// Waits until the thread has initialised its libraries (some milliseconds after its start), at most
+/// timeout_ms. A fork must not happen meanwhile: their locks would be held in the child for ever.
+/// Returns 0, or -1 when time ran out. Any thread.
+FAA_MUSTUSE int faa_exporter_await_start(struct faa_exporter *exporter, uint32_t timeout_ms);
 
 /// True when the thread sleeps until a first record comes: whoever has committed one asks this, and
 /// calls faa_exporter_wake when it is true. One atomic instruction. Any thread, async-signal-safe.

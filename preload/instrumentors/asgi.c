@@ -7,8 +7,11 @@
 #include "python/exception.h"
 #include "python/wrapper.h"
 #include "span/http.h"
+#include "span/tracer.h"
 
 #include <stdlib.h>
+
+enum { PAIRS_COMPARED = 8 };
 
 static const char owner; // Its address marks the spans of this file.
 
@@ -174,7 +177,7 @@ static void observe(PyObject *object, PyObject *message)
 static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
                            PyObject *kwnames)
 {
-    if (FAA_NARGS(nargsf) == 1) {
+    if (data && FAA_NARGS(nargsf) == 1) {
         int saved = errno;
         observe(data, args[0]);
         errno = saved;
@@ -184,7 +187,15 @@ static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
 
 static void enter(PyObject *object)
 {
+    request_of(object)->has_begun = 1;
     faa_context_activate(object);
+}
+
+// A server error whose exception has not come by now has none: what goes on is background work.
+static void waits(PyObject *object)
+{
+    if (request_of(object)->end_ns)
+        end_request(object);
 }
 
 static void leave(PyObject *object, enum faa_outcome outcome, PyObject *exception)
@@ -199,11 +210,12 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *exceptio
         else if (!faa_exception_is_cancellation(exception))
             faa_span_record_exception(span, exception);
     }
-    end_request(object);
+    if (r->has_begun)
+        end_request(object);
     faa_clear(&r->headers);
 }
 
-static const struct faa_awaitable_ops request_ops = {enter, leave};
+static const struct faa_awaitable_ops request_ops = {enter, waits, leave};
 
 static PyObject *new_request(PyObject *scope, PyObject *headers, const char *scope_name)
 {
@@ -246,13 +258,41 @@ static PyObject *call_traced(PyObject *wrapped, PyObject *const *args, PyObject 
     return proxy;
 }
 
-static int is_http(PyObject *scope)
+// The pair at this place of a header list, borrowed; NULL behind its end.
+static PyObject *pair_at(PyObject *headers, Py_ssize_t i)
+{
+    if (faa_is_list(headers))
+        return i < PyList_Size(headers) ? PyList_GetItem(headers, i) : NULL;
+    return faa_is_tuple(headers) && i < PyTuple_Size(headers) ? PyTuple_GetItem(headers, i) : NULL;
+}
+
+// Starlette puts a copy of the list into the scope when headers are looked at (CORSMiddleware,
+// request.headers). Its pairs stay the same objects; those of two requests never are, as long as
+// both live.
+static int is_same_request(PyObject *known, PyObject *headers)
+{
+    PyObject *pair, *old;
+    if (known == headers)
+        return 1;
+    for (Py_ssize_t i = 0; i < PAIRS_COMPARED && (pair = pair_at(headers, i)); i++)
+        for (Py_ssize_t k = 0; k < 4 * PAIRS_COMPARED && (old = pair_at(known, k)); k++)
+            if (old == pair)
+                return 1;
+    return 0;
+}
+
+static int type_is(PyObject *scope, struct faa_str wanted)
 {
     PyObject *type;
     faa_dict_get(scope, FAA_NAME(type), &type);
-    int yes = faa_str_eq(faa_text(type), FAA_STR("http"));
+    int yes = faa_str_eq(faa_text(type), wanted);
     Py_DecRef(type);
     return yes;
+}
+
+int faa_asgi_scope_is(PyObject *const *args, size_t nargsf, struct faa_str type)
+{
+    return FAA_NARGS(nargsf) >= 2 && faa_is_dict(args[1]) && type_is(args[1], type);
 }
 
 // A request of this scope that nobody has seen yet: its new span object, else NULL.
@@ -262,9 +302,9 @@ static PyObject *begin_request(PyObject *scope, const char *scope_name)
     if (!faa_is_dict(scope) || faa_dict_get(scope, FAA_NAME(headers), &headers) != 1)
         return NULL;
     PyObject *outer = current_request();
-    if (outer && request_of(outer)->headers == headers)
+    if (outer && is_same_request(request_of(outer)->headers, headers))
         note_root(request_of(outer), scope);
-    else if (is_http(scope))
+    else if (type_is(scope, FAA_STR("http")))
         object = new_request(scope, headers, scope_name);
     Py_DecRef(outer);
     Py_DecRef(headers);
@@ -285,4 +325,33 @@ PyObject *faa_asgi_call(PyObject *wrapped, PyObject *const *args, size_t nargsf,
     PyObject *result = call_traced(wrapped, args, object);
     Py_DecRef(object);
     return result;
+}
+
+static void ignore(PyObject *data)
+{
+    (void)data;
+}
+
+// Other threads run on while this one waits.
+static void after_shutdown(PyObject *data, enum faa_outcome outcome, PyObject *exception)
+{
+    (void)data;
+    (void)outcome;
+    (void)exception;
+    PyThreadState *state = PyEval_SaveThread();
+    faa_tracer_flush();
+    PyEval_RestoreThread(state);
+}
+
+static const struct faa_awaitable_ops lifespan_ops = {ignore, ignore, after_shutdown};
+
+PyObject *faa_asgi_call_lifespan(PyObject *wrapped, PyObject *const *args, size_t nargsf,
+                                 PyObject *kwnames)
+{
+    PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
+    PyObject *proxy = result ? faa_awaitable_new(result, &lifespan_ops, Py_None) : NULL;
+    if (!proxy)
+        return result;
+    Py_DecRef(result);
+    return proxy;
 }

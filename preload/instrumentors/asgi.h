@@ -17,6 +17,7 @@ struct faa_request {
     int has_mount;
     int status; ///< Of the response; 0: none yet.
     int has_trailers;
+    int has_begun; ///< The application runs; one that was called and not awaited is no request.
     uint64_t end_ns; ///< When the response was complete; 0: not yet.
     char route[FAA_ROUTE_MAX]; ///< Templates of the mounts gone through, then the route's.
 };
@@ -25,6 +26,14 @@ struct faa_request {
 /// of a request seen already (super(), a mounted application) is passed on.
 PyObject *faa_asgi_call(PyObject *wrapped, PyObject *const *args, size_t nargsf, PyObject *kwnames,
                         const char *scope_name);
+
+/// The hook body for the lifespan protocol: nothing is traced, but when the application has shut down
+/// its spans are sent.
+PyObject *faa_asgi_call_lifespan(PyObject *wrapped, PyObject *const *args, size_t nargsf,
+                                 PyObject *kwnames);
+
+/// True for the arguments (self, scope, …) of a call with a scope of this type.
+int faa_asgi_scope_is(PyObject *const *args, size_t nargsf, struct faa_str type);
 
 /// Notes on the current request that a mount, or a route, with this path template handles it.
 void faa_asgi_note_mount(struct faa_str path);

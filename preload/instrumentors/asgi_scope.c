@@ -113,18 +113,31 @@ static void set_method(struct faa_span *span, struct faa_request *request, PyObj
     Py_DecRef(method);
 }
 
+// The path of a request target in absolute form (RFC 9112, 3.2.2), which may hold credentials.
+static struct faa_str path_of_target(struct faa_str target)
+{
+    const char *query = target.n ? memchr(target.p, '?', target.n) : NULL;
+    if (query)
+        target.n = (size_t)(query - target.p);
+    if (!target.n || target.p[0] == '/')
+        return target;
+    const char *authority = memmem(target.p, target.n, "://", 3);
+    if (!authority)
+        return target;
+    const char *end = target.p + target.n;
+    const char *path = memchr(authority + 3, '/', (size_t)(end - authority) - 3);
+    return path ? (struct faa_str){path, (size_t)(end - path)} : FAA_STR("/");
+}
+
 // url.path is the path as it was sent: in the decoded form a %2F is lost.
 static void set_path(struct faa_span *span, PyObject *scope)
 {
     PyObject *raw, *path = NULL;
     faa_dict_get(scope, FAA_NAME(raw_path), &raw);
-    struct faa_str text = faa_text(raw);
-    const char *query = text.n ? memchr(text.p, '?', text.n) : NULL;
-    if (query)
-        text.n = (size_t)(query - text.p);
+    struct faa_str text = path_of_target(faa_text(raw));
     if (!text.n) {
         faa_dict_get(scope, FAA_NAME(path), &path);
-        text = faa_text(path);
+        text = path_of_target(faa_text(path));
     }
     faa_span_set_str(span, FAA_KEY_URL_PATH, text);
     Py_DecRef(raw);

@@ -12,55 +12,62 @@
 
 enum { URL_MAX = 2048 };
 
-// What was put into the outgoing headers, and is taken out again when the exchange is over: the
-// application's request object ends as it was.
+// While an exchange lasts, the request has a copy of its headers with ours in it: another thread may
+// send the same request at this moment, and read the application's own.
 struct injected {
-    PyObject *headers;
-    int traceparent, tracestate;
+    PyObject *original, *copy;
 };
 
-static int inject(PyObject *headers, const char *name, const char *value, size_t n)
+static int put(PyObject *headers, const char *name, const char *value, size_t n)
 {
-    PyObject *key = PyUnicode_FromString(name), *text = NULL;
-    int done = 0;
-    if (key && PySequence_Contains(headers, key) == 0) {
-        text = PyUnicode_FromStringAndSize(value, (Py_ssize_t)n);
-        done = text && PyObject_SetItem(headers, key, text) == 0;
-    }
-    PyErr_Clear();
+    PyObject *key = PyUnicode_FromString(name);
+    PyObject *text = PyUnicode_FromStringAndSize(value, (Py_ssize_t)n);
+    int status = key && text ? PyObject_SetItem(headers, key, text) : -1;
     Py_DecRef(key);
     Py_DecRef(text);
-    return done;
+    return status;
+}
+
+// What the application has set itself is respected.
+static int has(PyObject *headers, const char *name)
+{
+    PyObject *key = PyUnicode_FromString(name);
+    int found = key ? PySequence_Contains(headers, key) : -1;
+    Py_DecRef(key);
+    return found;
+}
+
+static PyObject *copy_with_context(PyObject *headers, const struct faa_span_context *context)
+{
+    char traceparent[FAA_TRACEPARENT_LEN + 1];
+    PyObject *copy = PyObject_CallMethodObjArgs(headers, FAA_NAME(copy), NULL);
+    faa_traceparent_format(context, traceparent);
+    if (copy && (put(copy, "traceparent", traceparent, FAA_TRACEPARENT_LEN) ||
+                 (context->tracestate_len && has(copy, "tracestate") == 0 &&
+                  put(copy, "tracestate", context->tracestate, context->tracestate_len))))
+        faa_clear(&copy);
+    return copy;
 }
 
 static void inject_context(struct injected *in, PyObject *request, const struct faa_span *span)
 {
-    char traceparent[FAA_TRACEPARENT_LEN + 1];
-    if (faa_getattr(request, FAA_NAME(headers), &in->headers) != 1)
-        return;
-    faa_traceparent_format(&span->context, traceparent);
-    in->traceparent =
-        inject(in->headers, "traceparent", traceparent, FAA_TRACEPARENT_LEN);
-    if (in->traceparent && span->context.tracestate_len)
-        in->tracestate = inject(in->headers, "tracestate", span->context.tracestate,
-                                span->context.tracestate_len);
+    if (faa_getattr(request, FAA_NAME(headers), &in->original) == 1 &&
+        has(in->original, "traceparent") == 0 &&
+        (in->copy = copy_with_context(in->original, &span->context)) != NULL &&
+        PyObject_SetAttr(request, FAA_NAME(headers), in->copy))
+        faa_clear(&in->copy);
+    faa_err_discard();
 }
 
-static void take_out(PyObject *headers, const char *name)
+static void restore_headers(struct injected *in, PyObject *request)
 {
-    PyObject *key = PyUnicode_FromString(name);
-    if (!key || PyObject_DelItem(headers, key))
-        PyErr_Clear();
-    Py_DecRef(key);
-}
-
-static void restore_headers(struct injected *in)
-{
-    if (in->traceparent)
-        take_out(in->headers, "traceparent");
-    if (in->tracestate)
-        take_out(in->headers, "tracestate");
-    faa_clear(&in->headers);
+    PyObject *now = NULL;
+    if (in->copy && faa_getattr(request, FAA_NAME(headers), &now) == 1 && now == in->copy &&
+        PyObject_SetAttr(request, FAA_NAME(headers), in->original))
+        faa_err_discard();
+    Py_DecRef(now);
+    faa_clear(&in->copy);
+    faa_clear(&in->original);
 }
 
 static void set_method(struct faa_span *span, PyObject *request)
@@ -116,14 +123,14 @@ static void set_response(struct faa_span *span, PyObject *response)
     faa_getattr(response, FAA_NAME(status_code), &object);
     long long status = faa_int(object, 0);
     Py_DecRef(object);
-    faa_http_set_status(span, (int)status, 400);
+    faa_http_set_status(span, status > 0 && status < 1000 ? (int)status : 0, 400);
     set_version(span, response);
 }
 
-static void end(struct faa_span *span, struct injected *in, PyObject *response)
+static void end(struct faa_span *span, struct injected *in, PyObject *request, PyObject *response)
 {
     struct faa_err e = faa_err_save();
-    restore_headers(in);
+    restore_headers(in, request);
     if (response)
         set_response(span, response);
     faa_err_restore(&e);
@@ -153,7 +160,7 @@ static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
         return faa_call(wrapped, args, nargsf, kwnames);
     int saved = errno;
     struct faa_span span;
-    struct injected in = {NULL, 0, 0};
+    struct injected in = {NULL, NULL};
     faa_context_start_child(&span, FAA_KIND_CLIENT, "requests");
     if (span.recording) {
         set_method(&span, request);
@@ -162,7 +169,7 @@ static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
     inject_context(&in, request, &span);
     errno = saved;
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
-    end(&span, &in, response);
+    end(&span, &in, request, response);
     return response;
 }
 

@@ -245,9 +245,9 @@ static int install(PyObject *module)
     (void)module;
     int status = -1;
     PyObject *event = PyImport_ImportModule("sqlalchemy.event");
-    PyObject *package = PyImport_ImportModule("sqlalchemy.engine");
+    PyObject *package = event ? PyImport_ImportModule("sqlalchemy.engine") : NULL;
     PyObject *engine = package ? PyObject_GetAttrString(package, "Engine") : NULL;
-    if (event && engine) {
+    if (engine) {
         status = 0;
         for (size_t i = 0; status == 0 && i < FAA_COUNT(listeners); i++)
             status = listen(event, engine, &listeners[i]);

@@ -9,6 +9,8 @@ static PyObject *call_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
                            PyObject *kwnames)
 {
     (void)data;
+    if (faa_asgi_scope_is(args, nargsf, FAA_STR("lifespan")))
+        return faa_asgi_call_lifespan(wrapped, args, nargsf, kwnames);
     return faa_asgi_call(wrapped, args, nargsf, kwnames, "starlette");
 }
 

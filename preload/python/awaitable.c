@@ -8,7 +8,7 @@
 
 #define AM_SEND 81 // Py_am_send, from 3.10 on.
 
-PyAPI_DATA(PyTypeObject) PyCoro_Type;
+PyAPI_DATA(PyTypeObject) PyCoro_Type, PyGen_Type;
 
 enum phase { NEW, RUNNING, FINISHED };
 
@@ -16,6 +16,7 @@ struct awaitable {
     PyObject *inner;
     PyObject *iter; // What is stepped: `inner` itself if it is a coroutine.
     PyObject *data;
+    PyObject *weakrefs;
     const struct faa_awaitable_ops *ops;
     enum phase phase;
 };
@@ -44,7 +45,9 @@ static void finish_with_error(struct awaitable *a)
 static int begin(struct awaitable *a)
 {
     a->phase = RUNNING;
-    if (faa_type_of(a->inner) == &PyCoro_Type)
+    PyTypeObject *kind = faa_type_of(a->inner);
+    // A generator that types.coroutine has marked is awaited as it is, too.
+    if (kind == &PyCoro_Type || kind == &PyGen_Type)
         a->iter = faa_newref(a->inner);
     else
         a->iter = PyObject_CallMethod(a->inner, "__await__", NULL);
@@ -70,7 +73,11 @@ static enum faa_send_result step(PyObject *self, PyObject *arg, PyObject **resul
         return FAA_SEND_ERROR;
     }
     enum faa_send_result r = faa_iter_send(iter, arg, result);
-    if (r == FAA_SEND_ERROR) {
+    if (r == FAA_SEND_NEXT) {
+        int saved = errno;
+        a->ops->waits(a->data);
+        errno = saved;
+    } else if (r == FAA_SEND_ERROR) {
         finish_with_error(a);
     } else if (r == FAA_SEND_RETURN) {
         int saved = errno;
@@ -83,6 +90,11 @@ static enum faa_send_result step(PyObject *self, PyObject *arg, PyObject **resul
 // As a generator does it: the value becomes that of StopIteration, whatever its type.
 static PyObject *stop_with(PyObject *value)
 {
+    if (value == Py_None) {
+        Py_DecRef(value);
+        PyErr_SetNone(PyExc_StopIteration);
+        return NULL;
+    }
     PyObject *stop = PyObject_CallFunctionObjArgs(PyExc_StopIteration, value, NULL);
     if (stop)
         PyErr_SetObject(PyExc_StopIteration, stop);
@@ -114,13 +126,29 @@ static PyObject *awaitable_send(PyObject *self, PyObject *arg)
     return step(self, arg, &result) == FAA_SEND_RETURN ? stop_with(result) : result;
 }
 
+// What is thrown into an iterator that has no throw() comes out at the `await`.
+static void raise_thrown(PyObject *args)
+{
+    PyObject *kind, *value = NULL, *traceback = NULL;
+    if (!PyArg_UnpackTuple(args, "throw", 1, 3, &kind, &value, &traceback))
+        return;
+    if (PyExceptionInstance_Check(kind))
+        PyErr_SetObject((PyObject *)faa_type_of(kind), kind);
+    else
+        PyErr_Restore(faa_newref(kind), faa_newref(value), faa_newref(traceback));
+}
+
 static PyObject *awaitable_throw(PyObject *self, PyObject *args)
 {
     struct awaitable *a = faa_state(self);
     PyObject *target = a->iter ? a->iter : a->inner;
-    PyObject *throw = target ? PyObject_GetAttrString(target, "throw") : NULL;
-    PyObject *result = throw ? PyObject_Call(throw, args, NULL) : NULL;
-    Py_DecRef(throw);
+    PyObject *throw, *result = NULL;
+    if (target && faa_getattr(target, FAA_NAME(throw), &throw) == 1) {
+        result = PyObject_Call(throw, args, NULL);
+        Py_DecRef(throw);
+    } else {
+        raise_thrown(args);
+    }
     if (result)
         return result;
     if (PyErr_ExceptionMatches(PyExc_StopIteration)) {
@@ -138,8 +166,13 @@ static PyObject *awaitable_close(PyObject *self, PyObject *unused)
     (void)unused;
     struct awaitable *a = faa_state(self);
     PyObject *target = a->iter ? a->iter : a->inner;
-    PyObject *result =
-        target ? PyObject_CallMethodObjArgs(target, FAA_NAME(close), NULL) : faa_newref(Py_None);
+    PyObject *close, *result;
+    if (target && faa_getattr(target, FAA_NAME(close), &close) == 1) {
+        result = PyObject_CallFunctionObjArgs(close, NULL);
+        Py_DecRef(close);
+    } else {
+        result = faa_newref(Py_None); // Nothing to close, as `await` itself sees it.
+    }
     if (result)
         finish(a, FAA_CLOSED, NULL);
     else
@@ -150,6 +183,20 @@ static PyObject *awaitable_close(PyObject *self, PyObject *unused)
 static PyObject *awaitable_iter(PyObject *self)
 {
     return faa_newref(self);
+}
+
+// A coroutine that waits cannot be awaited again; to step it would break the first who does.
+static PyObject *awaitable_await(PyObject *self)
+{
+    struct awaitable *a = faa_state(self);
+    PyObject *waits_for = NULL;
+    int busy = a->phase == RUNNING && a->inner &&
+               faa_getattr(a->inner, FAA_NAME(cr_await), &waits_for) == 1 && waits_for != Py_None;
+    Py_DecRef(waits_for);
+    if (!busy)
+        return faa_newref(self);
+    PyErr_SetString(PyExc_RuntimeError, "coroutine is being awaited already");
+    return NULL;
 }
 
 static PyObject *awaitable_getattro(PyObject *self, PyObject *name)
@@ -197,7 +244,10 @@ static int awaitable_clear(PyObject *self)
 
 static void awaitable_dealloc(PyObject *self)
 {
+    struct awaitable *a = faa_state(self);
     PyObject_GC_UnTrack(self);
+    if (a->weakrefs)
+        PyObject_ClearWeakRefs(self);
     awaitable_clear(self);
     faa_free(self, 1);
 }
@@ -209,13 +259,19 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct awaitable, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyType_Slot slots[] = {
-    {Py_am_await, awaitable_iter},          {Py_tp_iter, awaitable_iter},
+    {Py_am_await, awaitable_await},         {Py_tp_iter, awaitable_iter},
     {Py_tp_iternext, awaitable_iternext},   {Py_tp_getattro, awaitable_getattro},
     {Py_tp_setattro, awaitable_setattro},   {Py_tp_repr, awaitable_repr},
     {Py_tp_traverse, awaitable_traverse},   {Py_tp_clear, awaitable_clear},
     {Py_tp_dealloc, awaitable_dealloc},     {Py_tp_methods, methods},
-    {0, NULL},                              {0, NULL}, // The first of the two may be AM_SEND.
+    {Py_tp_members, members},               {0, NULL}, // May become AM_SEND.
+    {0, NULL},
 };
 
 static PyType_Spec spec = {

@@ -11,11 +11,13 @@ enum faa_outcome {
     FAA_CLOSED  ///< Closed or dropped before it had finished.
 };
 
-/// Both run with no error set, in the context in which the coroutine is stepped, and must leave no
+/// All run with no error set, in the context in which the coroutine is stepped, and must leave no
 /// error set.
 struct faa_awaitable_ops {
     /// Before the first step.
     void (*enter)(PyObject *data);
+    /// After each step at whose end the coroutine waits for something.
+    void (*waits)(PyObject *data);
     /// After the last one, exactly once, also when there was none. `exception` is borrowed, and
     /// NULL unless FAA_RAISED.
     void (*leave)(PyObject *data, enum faa_outcome outcome, PyObject *exception);

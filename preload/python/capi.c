@@ -2,7 +2,7 @@
 // The one place that knows Python versions.
 #include "python/capi.h"
 
-#include <stdlib.h>
+#include <stddef.h>
 
 // Newer than 3.9, or not in the limited API: absent means NULL.
 #pragma weak PyObject_Vectorcall
@@ -13,8 +13,9 @@ PyAPI_FUNC(int) PyIter_Send(PyObject *iter, PyObject *arg, PyObject **result);
 
 PyObject *faa_names[FAA_NAME_COUNT];
 
+#define DISALLOW_INSTANTIATION (1UL << 7) // Py_TPFLAGS_DISALLOW_INSTANTIATION; unused in 3.9.
+
 static size_t head_size; // Of a bare object in this interpreter, rounded up for our state.
-static int version;
 
 int faa_capi_init(void)
 {
@@ -26,10 +27,6 @@ int faa_capi_init(void)
     for (size_t i = 0; i < FAA_COUNT(names); i++)
         if (!faa_names[i] && !(faa_names[i] = PyUnicode_InternFromString(names[i])))
             return -1;
-    const char *v = Py_GetVersion();
-    char *end;
-    long major = strtol(v, &end, 10);
-    version = (int)(major << 8 | (*end == '.' ? strtol(end + 1, NULL, 10) : 0));
     PyObject *size = PyObject_GetAttrString((PyObject *)&PyBaseObject_Type, "__basicsize__");
     if (!size)
         return -1;
@@ -37,11 +34,6 @@ int faa_capi_init(void)
     head_size = ((size_t)PyLong_AsLong(size) + align - 1) / align * align;
     Py_DecRef(size);
     return PyErr_Occurred() ? -1 : 0;
-}
-
-int faa_capi_version(void)
-{
-    return version;
 }
 
 static PyObject *call_with_tuple(PyObject *callable, PyObject *const *args, size_t n,
@@ -178,6 +170,7 @@ static void shift_members(PyType_Spec *spec)
 
 PyObject *faa_type_new(PyType_Spec *spec, size_t state_size)
 {
+    spec->flags |= DISALLOW_INSTANTIATION;
     spec->basicsize = (int)(head_size + state_size);
     shift_members(spec);
     return PyType_FromSpec(spec);

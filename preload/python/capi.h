@@ -77,6 +77,8 @@ int faa_has_am_send(void);
     X(co_filename)                                                                                 \
     X(co_name)                                                                                     \
     X(co_qualname)                                                                                 \
+    X(copy)                                                                                        \
+    X(cr_await)                                                                                    \
     X(create_module)                                                                               \
     X(database)                                                                                    \
     X(dialect)                                                                                     \
@@ -113,6 +115,7 @@ int faa_has_am_send(void);
     X(tb_frame)                                                                                    \
     X(tb_lineno)                                                                                   \
     X(tb_next)                                                                                     \
+    X(throw)                                                                                       \
     X(trailers)                                                                                    \
     X(type)                                                                                        \
     X(url)                                                                                         \
@@ -131,9 +134,6 @@ extern PyObject *faa_names[FAA_NAME_COUNT];
 
 /// Prepares this module. 0, or -1 with a Python error.
 FAA_MUSTUSE int faa_capi_init(void);
-
-/// The interpreter's version as (major << 8 | minor), e.g. 0x030b.
-int faa_capi_version(void);
 
 /// Its type, borrowed: Py_TYPE as a call.
 static inline PyTypeObject *faa_type_of(PyObject *object)
@@ -169,8 +169,9 @@ struct faa_str faa_text(PyObject *object);
 long long faa_int(PyObject *object, long long fallback);
 
 /// A new heap type made of `spec`, whose instances have `state_size` bytes of state behind the
-/// object head. spec->basicsize is computed here, from this interpreter's object. `bases` may be
-/// NULL. A member "__vectorcalloffset__", given relative to the state, is shifted likewise.
+/// object head. spec->basicsize is computed here, from this interpreter's object. Members such as
+/// "__vectorcalloffset__", given relative to the state, are shifted likewise. Python code cannot
+/// make instances (from 3.10 on).
 PyObject *faa_type_new(PyType_Spec *spec, size_t state_size);
 
 /// The state of an instance of a type made by faa_type_new.

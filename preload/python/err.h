@@ -20,6 +20,16 @@ static inline struct faa_err faa_err_save(void)
     return e;
 }
 
+/// Forgets an error of ours after Python code has run. An interrupt that came in meanwhile is the
+/// application's, and is raised again where it is next looked for.
+static inline void faa_err_discard(void)
+{
+    int interrupted = PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
+    PyErr_Clear();
+    if (interrupted)
+        PyErr_SetInterrupt();
+}
+
 /// Makes `value` an exception that carries its traceback, as an `except` clause would see it.
 static inline void faa_err_normalize(struct faa_err *e)
 {

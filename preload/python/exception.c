@@ -11,7 +11,9 @@ enum {
     TYPE_MAX = 256,
     MESSAGE_MAX = 2048,
     STACK_MAX = FAA_SPAN_VALUE_MAX,
-    FRAMES_MAX = 64 // The innermost ones are told; a deep recursion must not cost a request.
+    FRAMES_MAX = 64,  // Of the innermost frames; a deep recursion must not cost a request.
+    FRAME_MAX = 1024, // Bytes of one frame's line.
+    SKIPPED_MAX = 64  // Bytes of the line that says how many are left out.
 };
 
 static struct faa_str attribute(PyObject *object, PyObject *name, PyObject **holder)
@@ -50,7 +52,11 @@ int faa_exception_is(PyObject *exception, const char *module, const char *name)
 
 int faa_exception_is_cancellation(PyObject *exception)
 {
-    return !PyErr_GivenExceptionMatches(exception, PyExc_Exception);
+    return !PyErr_GivenExceptionMatches(exception, PyExc_Exception) &&
+           (PyErr_GivenExceptionMatches(exception, PyExc_GeneratorExit) ||
+            PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt) ||
+            PyErr_GivenExceptionMatches(exception, PyExc_SystemExit) ||
+            faa_exception_is(exception, "asyncio.exceptions", "CancelledError"));
 }
 
 // One line of a stack trace: the frame of `tb`.
@@ -87,21 +93,28 @@ static PyObject *next_of(PyObject *tb)
     return next;
 }
 
+// Writes the frames into `out`, and drops the outer ones until the rest fits: the innermost tell most.
 static size_t put_stack(PyObject *exception, char *out, size_t cap)
 {
-    size_t n = (size_t)snprintf(out, cap, "Traceback (most recent call last):\n");
-    unsigned depth = 0;
-    for (PyObject *tb = PyException_GetTraceback(exception); tb; tb = next_of(tb))
-        depth++;
-    unsigned skip = depth > FRAMES_MAX ? depth - FRAMES_MAX : 0;
-    if (skip)
-        n += (size_t)snprintf(out + n, cap - n, "  [%u outer frames]\n", skip);
-    for (PyObject *tb = PyException_GetTraceback(exception); tb; tb = next_of(tb)) {
-        if (skip)
-            skip--;
-        else
-            n += put_frame(tb, out + n, cap - n);
+    char line[FRAME_MAX];
+    size_t lengths[FRAMES_MAX], total = 0;
+    unsigned depth = 0, first = 0;
+    for (PyObject *tb = PyException_GetTraceback(exception); tb; tb = next_of(tb), depth++) {
+        size_t n = put_frame(tb, line, sizeof(line));
+        if (depth >= FRAMES_MAX)
+            total -= lengths[first++ % FRAMES_MAX];
+        lengths[depth % FRAMES_MAX] = n;
+        total += n;
     }
+    size_t n = (size_t)snprintf(out, cap, "Traceback (most recent call last):\n");
+    while (first < depth && total > cap - n - SKIPPED_MAX)
+        total -= lengths[first++ % FRAMES_MAX];
+    if (first)
+        n += (size_t)snprintf(out + n, cap - n, "  [%u outer frames]\n", first);
+    unsigned i = 0;
+    for (PyObject *tb = PyException_GetTraceback(exception); tb; tb = next_of(tb), i++)
+        if (i >= first)
+            n += put_frame(tb, out + n, cap - n < FRAME_MAX ? cap - n : FRAME_MAX);
     return n;
 }
 
@@ -112,9 +125,10 @@ void faa_span_record_exception(struct faa_span *span, PyObject *exception)
     char type[TYPE_MAX], text[MESSAGE_MAX], stack[STACK_MAX];
     struct faa_str type_name = {type, faa_exception_type(exception, type, sizeof(type))};
     PyObject *str = PyObject_Str(exception);
-    PyErr_Clear();
+    faa_err_discard();
     struct faa_str message = {text, faa_message_redact(faa_text(str), text, sizeof(text))};
-    size_t n = put_stack(exception, stack, sizeof(stack));
+    // The last line has its room.
+    size_t n = put_stack(exception, stack, sizeof(stack) - type_name.n - message.n - 4);
     n += (size_t)snprintf(stack + n, sizeof(stack) - n, "%s: %.*s", type, (int)message.n,
                           message.p);
     if (n >= sizeof(stack))

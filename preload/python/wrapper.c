@@ -14,6 +14,7 @@
 #define HAVE_VECTORCALL (1UL << 11)
 #define METHOD_DESCRIPTOR (1UL << 17)
 
+PyAPI_DATA(PyTypeObject) PyFunction_Type;
 PyAPI_FUNC(PyObject *) PyVectorcall_Call(PyObject *callable, PyObject *tuple, PyObject *dict);
 
 struct wrapper {
@@ -160,13 +161,36 @@ static PyObject *find_owner(const char *target, const char **name)
     return owner;
 }
 
-// What to put in the target's place: a wrapper, or itself if it is one.
+// The attribute as it lies in the object, or in a base of the class: a staticmethod must not look
+// like the function that it gives. New reference, or NULL.
+static PyObject *find_static(PyObject *owner, const char *name)
+{
+    PyObject *found = NULL;
+    PyObject *bases = PyObject_GetAttrString(owner, "__mro__");
+    if (!bases) {
+        PyErr_Clear();
+        return PyObject_GetAttrString(owner, name); // A module.
+    }
+    for (Py_ssize_t i = 0; !found && i < PyTuple_Size(bases); i++) {
+        PyObject *class = PyTuple_GetItem(bases, i);
+        PyObject *dict = PyObject_GetAttrString(class, "__dict__");
+        found = dict ? PyMapping_GetItemString(dict, name) : NULL;
+        PyErr_Clear();
+        Py_DecRef(dict);
+    }
+    Py_DecRef(bases);
+    return found;
+}
+
+// What to put in the target's place: a wrapper, or itself if it is one. Only functions are wrapped,
+// and what stands for one as our wrapper does (another tool's).
 static PyObject *wrap_target(PyObject *owner, const char *name, faa_hook *hook)
 {
-    PyObject *original = owner ? PyObject_GetAttrString(owner, name) : NULL;
-    if (!original || faa_type_of(original) == (PyTypeObject *)type)
+    PyObject *original = owner ? find_static(owner, name) : NULL, *wrapper = NULL;
+    if (original && faa_type_of(original) == (PyTypeObject *)type)
         return original;
-    PyObject *wrapper = faa_wrapper_new(original, hook, NULL);
+    if (original && PyObject_IsInstance(original, (PyObject *)&PyFunction_Type) == 1)
+        wrapper = faa_wrapper_new(original, hook, NULL);
     Py_DecRef(original);
     return wrapper;
 }
@@ -183,7 +207,7 @@ int faa_patch_all(const struct faa_patch *patches, size_t count)
         owners[n] = find_owner(patches[n].target, &names[n]);
         wrappers[n] = wrap_target(owners[n], names[n], patches[n].hook);
         if (!wrappers[n]) {
-            faa_debug("%s is not there", patches[n].target);
+            faa_debug("%s is not there, or no function", patches[n].target);
             status = -1;
         }
     }

@@ -14,6 +14,7 @@ static int (*real_raise)(int);
 static int (*real_kill)(pid_t, int);
 static int (*real_killpg)(pid_t, int);
 static int (*real_pthread_kill)(pthread_t, int);
+static int (*real_execve)(const char *, char *const[], char *const[]);
 static void (*real_abort)(void);
 static void (*real_exit)(int);
 
@@ -24,6 +25,7 @@ void faa_shim_find_process_functions(void)
     real_kill = (int (*)(pid_t, int))faa_shim_real("kill", here);
     real_killpg = (int (*)(pid_t, int))faa_shim_real("killpg", here);
     real_pthread_kill = (int (*)(pthread_t, int))faa_shim_real("pthread_kill", here);
+    real_execve = (int (*)(const char *, char *const[], char *const[]))faa_shim_real("execve", here);
     real_abort = (void (*)(void))faa_shim_real("abort", here);
     real_exit = (void (*)(int))faa_shim_real("_exit", here);
 }
@@ -44,6 +46,10 @@ static int is_fatal(int sig)
     default:
         break;
     }
+    // A blocked signal stays pending: so do programs wake their own sigwait or signalfd.
+    sigset_t blocked;
+    if (sigprocmask(SIG_SETMASK, NULL, &blocked) != 0 || sigismember(&blocked, sig) == 1)
+        return 0;
     struct sigaction now;
     return sig > 0 && sigaction(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
            now.sa_handler == SIG_DFL;
@@ -80,7 +86,26 @@ FAA_EXPORT int pthread_kill(pthread_t thread, int sig)
 {
     if (is_fatal(sig))
         faa_shim_flush();
+    // Before glibc 2.34 it lives in libpthread, which may have been loaded after us.
+    if (!real_pthread_kill)
+        real_pthread_kill = (int (*)(pthread_t, int))faa_shim_real(
+            "pthread_kill", __builtin_return_address(0));
     return real_pthread_kill ? real_pthread_kill(thread, sig) : ESRCH;
+}
+
+// The program that comes knows nothing of the spans of this one. In the child of a vfork, flush does
+// nothing.
+
+FAA_EXPORT int execv(const char *path, char *const argv[])
+{
+    return execve(path, argv, environ);
+}
+
+FAA_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+    faa_shim_flush();
+    return real_execve ? real_execve(path, argv, envp)
+                       : (int)syscall(SYS_execve, path, argv, envp);
 }
 
 FAA_EXPORT __attribute__((noreturn)) void abort(void)

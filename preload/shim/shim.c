@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Finding the interpreter and handing over to the agent.
 //
-// Two roads lead into an interpreter. `python` itself, static or shared, is reached by an audit
-// hook: it tells when the program is about to run, with the interpreter ready. Programs that embed
-// Python are reached by the functions of embed.c. Whichever comes first starts the agent.
+// Two roads lead into an interpreter. `python` itself, static or shared, is reached by the audit
+// hook of audit.c: it tells when the program is about to run, with the interpreter ready. Programs
+// that embed Python are reached by the functions of embed.c. Whichever comes first starts the agent.
 #include "shim/shim.h"
 
 #include "agent/entry.h"
@@ -25,17 +25,8 @@
 #pragma weak dladdr
 #pragma weak dlerror
 
-typedef int audit_hook_fn(const char *event, void *args, void *data);
-
-// Bound by the linker in `python` itself, and NULL in every other process: a dlsym that fails would
-// allocate there, and leave an error for the program's dlerror to find.
-#pragma weak PySys_AddAuditHook
-int PySys_AddAuditHook(audit_hook_fn *hook, void *data);
-
+static atomic_int settled; // The agent runs, or never will: a hint, `started` decides.
 static atomic_flag started = ATOMIC_FLAG_INIT;
-static atomic_int done; // Nothing left to wait for; pairs with nothing, a late reader just tests
-                        // `started`.
-static atomic_int armed;
 static _Atomic(const struct faa_agent_ops *) agent; // Release in start, acquire in flush.
 
 // One line, in one write.
@@ -123,7 +114,8 @@ static void load_agent(const char *road)
 
 void faa_shim_start(const char *road)
 {
-    if (!dlsym || !dlopen || !dladdr)
+    // No dlsym from here on: a thread in dlopen may wait for the GIL that we hold.
+    if (atomic_load_explicit(&settled, memory_order_relaxed) || !dlsym || !dlopen || !dladdr)
         return;
     int (*ready)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "Py_IsInitialized");
     if (!ready || !ready() || atomic_flag_test_and_set(&started))
@@ -135,7 +127,7 @@ void faa_shim_start(const char *road)
     else if (is_debug())
         say("faa debug: standing down: no CPython 3.9 or newer, but interpreter ",
             version ? version() : "without a version");
-    atomic_store_explicit(&done, 1, memory_order_relaxed);
+    atomic_store_explicit(&settled, 1, memory_order_relaxed);
     errno = saved;
 }
 
@@ -149,35 +141,12 @@ void faa_shim_flush(void)
     errno = saved;
 }
 
-// A hook cannot be removed, so it is a flag test from the moment the agent runs.
-static int on_audit(const char *event, void *args, void *data)
-{
-    (void)args;
-    (void)data;
-    if (!atomic_load_explicit(&done, memory_order_relaxed) &&
-        strncmp(event, "cpython.run_", 12) == 0)
-        faa_shim_start("the audit hook");
-    return 0;
-}
-
-static void arm(int (*add_hook)(audit_hook_fn *, void *))
-{
-    if (add_hook && !atomic_exchange(&armed, 1))
-        add_hook(on_audit, NULL);
-}
-
-void faa_shim_arm(void)
-{
-    if (dlsym && !atomic_load(&armed))
-        arm((int (*)(audit_hook_fn *, void *))dlsym(RTLD_DEFAULT, "PySys_AddAuditHook"));
-}
-
 __attribute__((constructor)) static void on_load(void)
 {
     faa_shim_find_process_functions();
     if (getauxval(AT_SECURE)) {
-        atomic_flag_test_and_set(&started);
+        atomic_store_explicit(&settled, 1, memory_order_relaxed);
         return;
     }
-    arm(PySys_AddAuditHook);
+    faa_shim_arm_at_load();
 }

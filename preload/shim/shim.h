@@ -12,6 +12,10 @@
 /// async-signal-safe.
 void *faa_shim_real(const char *name, const void *caller);
 
+/// Registers the audit hook if the interpreter is part of the program or one of its libraries.
+/// Called by the constructor.
+void faa_shim_arm_at_load(void);
+
 /// Registers the audit hook when an interpreter is there and it is not registered yet.
 void faa_shim_arm(void);
 

@@ -73,6 +73,13 @@ void faa_tracer_commit(void *record)
     atomic_load_explicit(&owner, memory_order_acquire)->committed(became_crowded(ring));
 }
 
+void faa_tracer_flush(void)
+{
+    const struct faa_tracer_ops *ops = atomic_load_explicit(&owner, memory_order_acquire);
+    if (ops)
+        ops->flush();
+}
+
 struct faa_tracer_counts faa_tracer_counts(void)
 {
     return (struct faa_tracer_counts){

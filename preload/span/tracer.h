@@ -10,7 +10,7 @@
 
 struct faa_ring;
 
-/// What the tracer asks of its owner. Both are called on application threads and must not block.
+/// What the tracer asks of its owner, on application threads. Only `flush` may block.
 struct faa_tracer_ops {
     /// The first span of this process (also of a forked child) has ended: make the ring and start
     /// the exporter. Returns the ring, or NULL when there can be none: asked again by the next
@@ -19,6 +19,9 @@ struct faa_tracer_ops {
     /// A record was committed. `crowded` is true once for each time that the ring becomes half
     /// full: then the exporter should not wait for its timer.
     void (*committed)(int crowded);
+    /// The application has shut down: what has ended should be sent now, within the flush limit,
+    /// since the process may be ended by force. The one that may block.
+    void (*flush)(void);
 };
 
 /// Sets the owner. Before it is set, and while there is no ring, records are dropped and counted.
@@ -32,6 +35,9 @@ void faa_tracer_forget_ring(void);
 /// The bytes are published by faa_tracer_commit. Any thread, lock-free.
 FAA_MUSTUSE void *faa_tracer_reserve(size_t size);
 void faa_tracer_commit(void *record);
+
+/// Calls the owner's `flush`.
+void faa_tracer_flush(void);
 
 /// Spans ended and spans dropped for want of room since this process began.
 struct faa_tracer_counts {

@@ -124,9 +124,7 @@ def test_linked_host_is_the_same(run: Runner, hosts: Path, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", LINKED)
-def test_linked_host_is_traced(
-    run: Runner, receiver: HttpReceiver, hosts: Path, way: str
-) -> None:
+def test_linked_host_is_traced(run: Runner, receiver: HttpReceiver, hosts: Path, way: str) -> None:
     command = [hosts / "linked", way, hosts / "program.py", "-x"]
     process = run.run(command, env={**receiver.env, **PACKAGES, "FRAMEWORK": LINKED[way]})
     assert process.status == 0, process.describe()

@@ -55,7 +55,9 @@ def made(*command: str | Path) -> str:
 @pytest.fixture(scope="module", params=VERSIONS)
 def interpreter(request: pytest.FixtureRequest) -> str:
     """A bare interpreter."""
-    return sys.executable if request.param == "system" else made(SETUP / "interpreter", request.param)
+    return (
+        sys.executable if request.param == "system" else made(SETUP / "interpreter", request.param)
+    )
 
 
 @pytest.fixture
@@ -166,13 +168,21 @@ def check_client(server: Server, spans: Callable[[str], list[Span]], target: Tar
         assert server.get(path).status_code == 200
     assert server.stop() == -signal.SIGTERM
     get = ("GET", "CLIENT")
-    for path, name in (("/sync", "/sync"), ("/async", "/async"), ("/status/500", "/status/{status}")):
+    for path, name in (
+        ("/sync", "/sync"),
+        ("/async", "/async"),
+        ("/status/500", "/status/{status}"),
+    ):
         assert_tree(spans(path), (f"GET {name}", "SERVER", [get]))
     assert_tree(spans("/redirect/1"), ("GET /redirect/{count}", "SERVER", [get, get]))
     assert one(spans("/status/500"), kind="CLIENT").status == "ERROR"
     sent = {seen["headers"]["traceparent"] for seen in target.seen}
-    made = [span for path in ("/sync", "/async", "/status/500", "/redirect/1")
-            for span in spans(path) if span.kind == "CLIENT"]
+    made = [
+        span
+        for path in ("/sync", "/async", "/status/500", "/redirect/1")
+        for span in spans(path)
+        if span.kind == "CLIENT"
+    ]
     assert sent == {f"00-{span.trace_id}-{span.span_id}-01" for span in made}
 
 

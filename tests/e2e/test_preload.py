@@ -36,7 +36,8 @@ writes = [line for line in open("/proc/self/io") if line.startswith("syscw")]
 loaded = sorted({line.split()[-1] for line in open("/proc/self/maps") if ".so" in line})
 import gc, json
 print(json.dumps({
-    "names": names, "environment": environment, "finders": [repr(f).split(" at ")[0] for f in finders],
+    "names": names, "environment": environment,
+    "finders": [repr(f).split(" at ")[0] for f in finders],
     "ours": [f"{type(f).__module__}.{type(f).__name__}" for f in sys.meta_path if f not in finders],
     "descriptors": descriptors, "threads": threads, "masks": masks, "writes": writes,
     "loaded": [os.path.basename(path) for path in loaded],
@@ -240,7 +241,9 @@ def test_foreign_program_makes_no_other_calls(run: Runner, tmp_path: Path) -> No
         preload = f"LD_PRELOAD={run.build / 'lib/libfaa.so' if agent == 'preload' else ''}"
         assert run.run([*shell, "-E", preload, "/bin/true"], agent="none").status == 0
         rows = [line.split() for line in log.read_text().splitlines()[2:]]
-        counts.append({row[1]: int(row[0]) for row in rows if row[0].isdigit() and row[1] != "total"})
+        counts.append(
+            {row[1]: int(row[0]) for row in rows if row[0].isdigit() and row[1] != "total"}
+        )
     plain, traced = counts
     more = {name: traced[name] - plain.get(name, 0) for name in traced}
     grown = {name for name, count in more.items() if count}
@@ -303,9 +306,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_to_start_python(
-    run: Runner, programs: Path, tmp_path: Path, way: str
-) -> None:
+def test_every_way_to_start_python(run: Runner, programs: Path, tmp_path: Path, way: str) -> None:
     arguments, text = WAYS[way]
     code = f"import py_compile; py_compile.compile('program.py', '{programs}/program.pyc')"
     if way == "compiled":
@@ -675,4 +676,3 @@ def test_command_with_a_missing_agent_is_silent(run: Runner, tmp_path: Path) -> 
     shim = copy_of(run, tmp_path, "libfaa.so")
     process = run.run(["sh", "-c", "true; exit 3"], agent="none", env={"LD_PRELOAD": str(shim)})
     assert (process.status, process.stdout, process.stderr) == (3, "", "")
-

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -134,9 +135,13 @@ def test_reload(run: Runner, receiver: HttpReceiver, tmp_path: Path) -> None:
     env = {**receiver.env, **NEVER}
     server = run.uvicorn("reloaded:app", *options, env=env, cwd=source)
     assert server.get("/one").text == "one"
-    file.write_text(RELOADED.replace("VERSION", "two"))
+    written = 0.0
 
     def answered() -> bool:
+        nonlocal written
+        if time.monotonic() - written > 3:  # The watcher may start later than the server.
+            written = time.monotonic()
+            file.write_text(RELOADED.replace("VERSION", "two"))
         try:
             return server.get("/two").text == "two"
         except httpx.TransportError:
@@ -176,14 +181,33 @@ def test_stop_right_after_a_request_loses_nothing(
     assert len(pids(receiver.spans)) == REPEATS
 
 
-def test_signals_to_the_group_as_a_terminal_sends_them(
-    run: Runner, receiver: HttpReceiver
-) -> None:
+def test_signals_to_the_group_as_a_terminal_sends_them(run: Runner, receiver: HttpReceiver) -> None:
     """Ctrl-C reaches the workers and their parent at once."""
     server = run.uvicorn("life:app", "--workers", "2", env={**receiver.env, **NEVER})
     answers = ask_until_two_workers(server)
     server.stop(signal.SIGINT, group=True)
     assert Counter(span.resource["process.pid"] for span in receiver.spans) == answers
+
+
+LINGERING = """
+import atexit, time
+from life import app
+atexit.register(time.sleep, 600)
+"""
+
+
+def test_shutdown_of_the_application_sends(
+    run: Runner, receiver: HttpReceiver, tmp_path: Path
+) -> None:
+    """What comes after it may not be: a parent's SIGTERM hits a worker that is already ending."""
+    (tmp_path / "lingering.py").write_text(LINGERING)
+    env = {**receiver.env, **NEVER, "PYTHONPATH": str(APPS)}
+    server = run.uvicorn("lingering:app", "--app-dir", str(tmp_path), env=env)
+    assert server.get("/ping").status_code == 200
+    server.send_signal(signal.SIGINT)
+    server.wait_log("Application shutdown complete")
+    assert one(receiver.wait(1)).name == PING
+    assert server.status is None
 
 
 ENDINGS = {
@@ -364,7 +388,8 @@ def test_child_that_has_no_span_starts_nothing(run: Runner, receiver: HttpReceiv
         "import life, os\n"
         "life.work('parent')\n"
         "if os.fork() == 0:\n"
-        "    names = {open(f'/proc/self/task/{t}/comm').read() for t in os.listdir('/proc/self/task')}\n"
+        "    tasks = os.listdir('/proc/self/task')\n"
+        "    names = [open(f'/proc/self/task/{task}/comm').read() for task in tasks]\n"
         "    os._exit('faa-export\\n' in names)\n"
         "assert os.wait()[1] == 0\n"
     )

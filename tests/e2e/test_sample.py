@@ -174,10 +174,11 @@ def test_demo_shows_trees_and_tells_where_jaeger_has_them(
     process = demo(run, build, OTEL_EXPORTER_OTLP_ENDPOINT=jaeger.grpc_endpoint)
     assert process.status == 0, process.describe()
     assert len(re.findall(r"^  (?:GET|POST|WS) ", process.stdout, re.MULTILINE)) >= 12
-    assert re.search(r"^shop  POST /orders  201 .* trace [0-9a-f]{32}\n├─ ", process.stdout, re.M)
+    order = r"^shop  POST /orders  201 .* trace [0-9a-f]{32}\n├─ "
+    assert re.search(order, process.stdout, re.MULTILINE)
     assert re.search(r"^shop  GET /items/\{item_id\}  200 ", process.stdout, re.MULTILINE)
     assert re.search(r"^pricing  GET /prices/\{sku\}  200 ", process.stdout, re.MULTILINE)
-    assert re.search(r"^In Jaeger: http://127\.0\.0\.1:16686/\S*shop$", process.stdout, re.M)
+    assert re.search(r"^In Jaeger: http://127\.0\.0\.1:16686/\S*shop$", process.stdout, re.MULTILINE)
     assert {"shop", "pricing"} <= set(jaeger.services())
 
 

@@ -72,6 +72,7 @@ def test_resource_of_a_process_without_settings(run: Runner, receiver: HttpRecei
         ({ATTRIBUTES: "service.name=inside"}, "inside"),
         ({ATTRIBUTES: "service.name=inside", SERVICE: ""}, "inside"),
         ({ATTRIBUTES: "service.name=inside", SERVICE: "shop"}, "shop"),
+        ({ATTRIBUTES: "service.name="}, "fastapi-application"),
     ],
 )
 def test_service_name(
@@ -119,6 +120,15 @@ def test_broken_resource_attribute_leaves_the_others(
     got = one(receiver.spans).resource
     assert (got["a"], got["c"], got.get("b")) == ("1", "3", None)
     assert got["service.name"] == "fastapi-application"
+
+
+def test_more_resource_attributes_than_there_is_room_for_get_a_line(
+    run: Runner, receiver: HttpReceiver
+) -> None:
+    value = ",".join(f"key{number}=x" for number in range(500))
+    process = direct(run, receiver.env | {ATTRIBUTES: value})
+    if sum(key.startswith("key") for key in one(receiver.spans).resource) < 500:
+        complaint(process, ATTRIBUTES)
 
 
 def test_pid_is_the_processs_own_after_a_fork(run: Runner, receiver: HttpReceiver) -> None:

@@ -46,7 +46,11 @@ static void committed(int crowded)
     (void)crowded;
 }
 
-static const struct faa_tracer_ops ops = {start, committed};
+static void flush(void)
+{
+}
+
+static const struct faa_tracer_ops ops = {start, committed, flush};
 
 static void setup(void)
 {

@@ -24,7 +24,11 @@ static void committed(int crowded)
     atomic_fetch_add(&wakes, crowded);
 }
 
-static const struct faa_tracer_ops ops = {start, committed};
+static void flush(void)
+{
+}
+
+static const struct faa_tracer_ops ops = {start, committed, flush};
 
 static void setup(void)
 {

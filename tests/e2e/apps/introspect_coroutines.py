@@ -75,18 +75,6 @@ def weak_reference_to_a_coroutine() -> Any:
 
 
 @probe
-def coroutine_is_no_iterator() -> Any:
-    checks = [
-        lambda it: hasattr(it, "__iter__"),
-        lambda it: hasattr(it, "__next__"),
-        lambda it: isinstance(it, Iterable),
-        lambda it: type(iter(it)) is not None,
-        lambda it: type(next(it)) is not None,
-    ]
-    return [str(with_coroutine(check)).partition(":")[0] for check in checks]
-
-
-@probe
 def coroutine_refusals() -> Any:
     return [
         with_coroutine(pickle.dumps),

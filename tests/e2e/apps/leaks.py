@@ -29,9 +29,21 @@ seen_types = set()
 
 
 class Mallinfo2(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in (
-        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
-        "fordblks", "keepcost")]
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )
+    ]
 
 
 @app.get("/sql/{name}")
@@ -96,10 +108,20 @@ async def types():
 
 def scope_of(path):
     headers = [(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
-    return {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(),
-            "query_string": b"a=1&sig=hidden", "headers": headers, "http_version": "1.1",
-            "scheme": "http", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 81),
-            "root_path": "", "asgi": {"version": "3.0"}}
+    return {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"a=1&sig=hidden",
+        "headers": headers,
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 81),
+        "root_path": "",
+        "asgi": {"version": "3.0"},
+    }
 
 
 async def receive():

@@ -22,8 +22,14 @@ color = contextvars.ContextVar("color", default="none")
 
 
 def scope_of(run):
-    return {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"",
-            "run": run}
+    return {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "headers": [],
+        "query_string": b"",
+        "run": run,
+    }
 
 
 async def nothing(*unused):
@@ -46,19 +52,44 @@ def tell(what, fn):
     except BaseException as error:
         print(f"{what}: raised {type(error).__name__}{error.args!r}")
         frames = traceback.extract_tb(error.__traceback__)
-        print("   ", [frame.name for frame in frames], repr(error.__context__),
-              repr(error.__cause__))
+        print(
+            "   ", [frame.name for frame in frames], repr(error.__context__), repr(error.__cause__)
+        )
     print("   ", sys.exc_info(), color.get())
 
 
 VALUES = [
-    None, 0, False, (), (1, 2), ((),), (ValueError, "v", None), [], {}, "text", NotImplemented,
-    ValueError("value"), StopIteration("stop"), StopIteration(), StopAsyncIteration("stop"),
-    GeneratorExit(), BaseException("base"), KeyError, StopIteration, float("nan"), Ellipsis,
+    None,
+    0,
+    False,
+    (),
+    (1, 2),
+    ((),),
+    (ValueError, "v", None),
+    [],
+    {},
+    "text",
+    NotImplemented,
+    ValueError("value"),
+    StopIteration("stop"),
+    StopIteration(),
+    StopAsyncIteration("stop"),
+    GeneratorExit(),
+    BaseException("base"),
+    KeyError,
+    StopIteration,
+    float("nan"),
+    Ellipsis,
 ]
 RAISED = [
-    ValueError("value"), StopIteration("stop"), StopAsyncIteration("stop"), GeneratorExit("exit"),
-    SystemExit(3), KeyboardInterrupt("stop"), asyncio.CancelledError("cancelled"), KeyError(()),
+    ValueError("value"),
+    StopIteration("stop"),
+    StopAsyncIteration("stop"),
+    GeneratorExit("exit"),
+    SystemExit(3),
+    KeyboardInterrupt("stop"),
+    asyncio.CancelledError("cancelled"),
+    KeyError(()),
     MemoryError(),
 ]
 
@@ -80,6 +111,7 @@ def send(coroutine):
 
 def values():
     for number, value in enumerate(VALUES):
+
         async def returns(*unused, value=value):
             await asyncio.sleep(0)
             return value
@@ -97,6 +129,7 @@ def values():
 
 def raised():
     for error in RAISED:
+
         async def raises(*unused, error=error):
             try:
                 raise LookupError("context")
@@ -301,10 +334,20 @@ def shapes():
     tell("awaitable", lambda: (inspect.isawaitable(coroutine), asyncio.iscoroutine(coroutine)))
     coroutine.close()
     for function in (app.__call__, Starlette.__call__):
-        tell("functions", lambda: (
-            inspect.iscoroutinefunction(function), asyncio.iscoroutinefunction(function),
-            str(inspect.signature(function)), function.__name__, function.__module__,
-            function.__doc__, callable(function), function == function, function.__qualname__))
+        tell(
+            "functions",
+            lambda: (
+                inspect.iscoroutinefunction(function),
+                asyncio.iscoroutinefunction(function),
+                str(inspect.signature(function)),
+                function.__name__,
+                function.__module__,
+                function.__doc__,
+                callable(function),
+                function == function,
+                function.__qualname__,
+            ),
+        )
     tell("never awaited", lambda: [call(sees)] and None)
     gc.collect()
 
