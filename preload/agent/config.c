@@ -5,6 +5,7 @@
 #include "agent/env.h"
 #include "base/log.h"
 #include "base/utf8.h"
+#include "export/endpoint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,20 +59,6 @@ static void read_exporters(struct faa_exporter_config *e)
         e->otlp = 1;
 }
 
-// An http or https URL with a host; what is behind it is the exporter's business.
-static int is_url(const char *url)
-{
-    size_t scheme = strncasecmp(url, "http://", 7) == 0    ? 7
-                    : strncasecmp(url, "https://", 8) == 0 ? 8
-                                                           : 0;
-    if (!scheme || !url[scheme] || strchr("/:?#", url[scheme]))
-        return 0;
-    for (const char *p = url; *p; p++)
-        if ((unsigned char)*p <= ' ' || *p == 0x7f)
-            return 0;
-    return 1;
-}
-
 // A copy for ever, as valid UTF-8; NULL when there is no memory. Not even environment variables
 // stay where they are: setproctitle writes over them.
 static char *keep(struct faa_str text)
@@ -83,11 +70,12 @@ static char *keep(struct faa_str text)
     return copy;
 }
 
-// User info is a secret, and a value that is no URL may be anything: it is not shown.
+// What is no URL may be anything, secrets too: it is not shown.
 static const char *read_url(const char *name)
 {
+    struct faa_endpoint endpoint;
     const char *value = faa_env(name);
-    if (value && !is_url(value)) {
+    if (value && faa_endpoint_init(&endpoint, value, NULL)) {
         faa_warn("%s cannot be used: it is not an http:// or https:// URL with a host", name);
         return NULL;
     }
@@ -133,8 +121,13 @@ static struct faa_resource_attribute *attribute(struct faa_config *config, const
     for (size_t i = 0; i < e->resource_count; i++)
         if (strcmp(config->resource[i].key, key) == 0)
             return &config->resource[i];
-    if (e->resource_count == FAA_RESOURCE_MAX)
+    if (e->resource_count == FAA_RESOURCE_MAX) {
+        if (!config->resource_full)
+            faa_warn("OTEL_RESOURCE_ATTRIBUTES: more than %d attributes; the rest is left out",
+                     FAA_RESOURCE_MAX);
+        config->resource_full = 1;
         return NULL;
+    }
     config->resource[e->resource_count].key = key;
     return &config->resource[e->resource_count++];
 }
@@ -180,7 +173,9 @@ static int read_attribute(struct faa_config *config, struct faa_str pair)
         free(value);
         return -1;
     }
-    set_text(config, key, value);
+    // An empty name is none.
+    if (value[0] || strcmp(key, "service.name") != 0)
+        set_text(config, key, value);
     return 0;
 }
 
@@ -200,6 +195,7 @@ static int read_resource(struct faa_config *config)
 {
     const char *list = faa_env("OTEL_RESOURCE_ATTRIBUTES");
     struct faa_str rest = faa_str_of(list), pair;
+    faa_config_set_process(config);
     set_text(config, "telemetry.sdk.name", "fastapi-auto-agent");
     set_text(config, "telemetry.sdk.language", "python");
     set_text(config, "telemetry.sdk.version", FAA_VERSION);
@@ -235,10 +231,7 @@ int faa_config_read(struct faa_config *config)
     read_endpoint(&config->exporter);
     config->flush_timeout_ms = faa_env_number("FAA_FLUSH_TIMEOUT", 2000, 0, 60000);
     config->disabled = keep(faa_str_of(faa_env("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")));
-    if (!config->disabled || read_resource(config))
-        return -1;
-    faa_config_set_process(config);
-    return 0;
+    return config->disabled ? read_resource(config) : -1;
 }
 
 int faa_config_is_disabled(const struct faa_config *config, const char *name)

@@ -10,6 +10,7 @@ enum { FAA_RESOURCE_MAX = 64 };
 struct faa_config {
     struct faa_exporter_config exporter; ///< Its strings are owned here.
     struct faa_resource_attribute resource[FAA_RESOURCE_MAX];
+    int resource_full; ///< There was no room for one, and a line said so.
     uint32_t flush_timeout_ms; ///< FAA_FLUSH_TIMEOUT: the longest wait at the end of the process.
     const char *disabled;      ///< OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, or "".
 };

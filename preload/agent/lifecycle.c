@@ -67,9 +67,10 @@ static void flush(uint32_t limit_ms)
     if (faa_log_enabled(FAA_LOG_DEBUG)) {
         struct faa_tracer_counts spans = faa_tracer_counts();
         struct faa_exporter_counts sent = faa_exporter_counts(e);
+        // What is not out by now will not be.
         faa_debug("flushed: %llu spans ended, %llu exported, %llu dropped",
                   (unsigned long long)spans.ended, (unsigned long long)sent.exported,
-                  (unsigned long long)(spans.dropped + sent.dropped));
+                  (unsigned long long)(spans.ended - sent.exported));
     }
 }
 

@@ -35,6 +35,19 @@ static size_t put_prefix(char *line, size_t cap, enum faa_log_level level)
     return n > 0 ? (size_t)n : 0;
 }
 
+// What a library or a collector says may hold line breaks and terminal escapes: C0, DEL, and C1 in
+// its UTF-8 form.
+static void replace_controls(char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i], next = i + 1 < n ? (unsigned char)text[i + 1] : 0;
+        if (c < 0x20 || c == 0x7f)
+            text[i] = '?';
+        else if (c == 0xc2 && next >= 0x80 && next <= 0x9f)
+            text[i] = text[i + 1] = '?';
+    }
+}
+
 void faa_log(enum faa_log_level level, const char *fmt, ...)
 {
     if (!faa_log_enabled(level))
@@ -49,10 +62,7 @@ void faa_log(enum faa_log_level level, const char *fmt, ...)
     size_t end = start + (n > 0 ? (size_t)n : 0);
     if (end > sizeof(line) - 2)
         end = sizeof(line) - 2;
-    // What a library or a collector says may hold terminal escapes or line breaks.
-    for (size_t i = start; i < end; i++)
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-            line[i] = '?';
+    replace_controls(line + start, end - start);
     line[end++] = '\n';
     ssize_t ignored = write(STDERR_FILENO, line, end);
     (void)ignored;

@@ -5,7 +5,6 @@
 #include "python/awaitable.h"
 #include "python/err.h"
 #include "python/exception.h"
-#include "python/wrapper.h"
 #include "span/http.h"
 #include "span/tracer.h"
 
@@ -46,6 +45,19 @@ static void append_route(struct faa_request *r, size_t at, struct faa_str path)
     r->route_len = at + n;
 }
 
+static PyObject *noted_routes;
+
+void faa_asgi_set_noted_routes(PyObject *class)
+{
+    faa_clear(&noted_routes);
+    noted_routes = faa_newref(class);
+}
+
+int faa_asgi_is_noted(PyObject *route)
+{
+    return noted_routes && PyType_IsSubtype(faa_type_of(route), (PyTypeObject *)noted_routes);
+}
+
 void faa_asgi_note_mount(struct faa_str path)
 {
     PyObject *span = current_request();
@@ -70,12 +82,10 @@ void faa_asgi_note_route(struct faa_str path)
 }
 
 // The application's root (uvicorn --root-path, FastAPI(root_path=…)) belongs to the route when it
-// belongs to the path. FastAPI sets it between its own __call__ and Starlette's.
+// belongs to the path.
 static void note_root(struct faa_request *r, PyObject *scope)
 {
     PyObject *root, *path = NULL;
-    if (r->has_mount || r->has_route)
-        return;
     faa_dict_get(scope, FAA_NAME(root_path), &root);
     struct faa_str text = faa_text(root);
     if (text.n) {
@@ -140,8 +150,10 @@ static void complete(PyObject *object)
 static int is_true(PyObject *dict, PyObject *key)
 {
     PyObject *value;
-    int yes = faa_dict_get(dict, key, &value) == 1 && PyObject_IsTrue(value) == 1;
-    PyErr_Clear();
+    if (faa_dict_get(dict, key, &value) != 1)
+        return 0;
+    int yes = value == Py_True || (value != Py_False && PyObject_IsTrue(value) == 1);
+    faa_err_discard();
     Py_DecRef(value);
     return yes;
 }
@@ -281,47 +293,27 @@ static int is_same_request(PyObject *known, PyObject *headers)
     return 0;
 }
 
-static int type_is(PyObject *scope, struct faa_str wanted)
-{
-    PyObject *type;
-    faa_dict_get(scope, FAA_NAME(type), &type);
-    int yes = faa_str_eq(faa_text(type), wanted);
-    Py_DecRef(type);
-    return yes;
-}
-
-int faa_asgi_scope_is(PyObject *const *args, size_t nargsf, struct faa_str type)
-{
-    return FAA_NARGS(nargsf) >= 2 && faa_is_dict(args[1]) && type_is(args[1], type);
-}
-
 // A request of this scope that nobody has seen yet: its new span object, else NULL.
 static PyObject *begin_request(PyObject *scope, const char *scope_name)
 {
     PyObject *headers, *object = NULL;
-    if (!faa_is_dict(scope) || faa_dict_get(scope, FAA_NAME(headers), &headers) != 1)
+    if (faa_dict_get(scope, FAA_NAME(headers), &headers) != 1)
         return NULL;
     PyObject *outer = current_request();
-    if (outer && is_same_request(request_of(outer)->headers, headers))
-        note_root(request_of(outer), scope);
-    else if (type_is(scope, FAA_STR("http")))
+    if (!outer || !is_same_request(request_of(outer)->headers, headers))
         object = new_request(scope, headers, scope_name);
     Py_DecRef(outer);
     Py_DecRef(headers);
     return object;
 }
 
-PyObject *faa_asgi_call(PyObject *wrapped, PyObject *const *args, size_t nargsf, PyObject *kwnames,
-                        const char *scope_name)
+static PyObject *call_request(PyObject *wrapped, PyObject *const *args, const char *scope_name)
 {
-    PyObject *object = NULL;
-    if (FAA_NARGS(nargsf) == 4 && !kwnames) {
-        int saved = errno;
-        object = begin_request(args[1], scope_name);
-        errno = saved;
-    }
+    int saved = errno;
+    PyObject *object = begin_request(args[1], scope_name);
+    errno = saved;
     if (!object)
-        return faa_call(wrapped, args, nargsf, kwnames);
+        return faa_call(wrapped, args, 4, NULL);
     PyObject *result = call_traced(wrapped, args, object);
     Py_DecRef(object);
     return result;
@@ -345,13 +337,52 @@ static void after_shutdown(PyObject *data, enum faa_outcome outcome, PyObject *e
 
 static const struct faa_awaitable_ops lifespan_ops = {ignore, ignore, after_shutdown};
 
-PyObject *faa_asgi_call_lifespan(PyObject *wrapped, PyObject *const *args, size_t nargsf,
-                                 PyObject *kwnames)
+static PyObject *call_lifespan(PyObject *wrapped, PyObject *const *args)
 {
-    PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
+    PyObject *result = faa_call(wrapped, args, 4, NULL);
     PyObject *proxy = result ? faa_awaitable_new(result, &lifespan_ops, Py_None) : NULL;
     if (!proxy)
         return result;
     Py_DecRef(result);
     return proxy;
+}
+
+static PyObject *classes[FAA_FRAMEWORK_COUNT]; // Whose applications are traced.
+
+void faa_asgi_trace_class(enum faa_framework framework, PyObject *class)
+{
+    faa_clear(&classes[framework]);
+    classes[framework] = faa_newref(class);
+}
+
+static const char *scope_name_of(PyObject *application)
+{
+    static const char *const names[] = {
+        [FAA_STARLETTE] = "starlette",
+        [FAA_FASTAPI] = "fastapi",
+    };
+    PyTypeObject *type = faa_type_of(application);
+    for (size_t i = FAA_COUNT(classes); i-- > 0;)
+        if (classes[i] && PyType_IsSubtype(type, (PyTypeObject *)classes[i]))
+            return names[i];
+    return NULL;
+}
+
+PyObject *faa_asgi_application_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                                    size_t nargsf, PyObject *kwnames)
+{
+    (void)data;
+    const char *scope_name = FAA_NARGS(nargsf) == 4 && !kwnames ? scope_name_of(args[0]) : NULL;
+    PyObject *type = NULL, *result;
+    if (scope_name && faa_is_dict(args[1]))
+        faa_dict_get(args[1], FAA_NAME(type), &type);
+    struct faa_str text = faa_text(type);
+    if (faa_str_eq(text, FAA_STR("http")))
+        result = call_request(wrapped, args, scope_name);
+    else if (faa_str_eq(text, FAA_STR("lifespan")))
+        result = call_lifespan(wrapped, args);
+    else
+        result = faa_call(wrapped, args, nargsf, kwnames);
+    Py_DecRef(type);
+    return result;
 }

@@ -4,6 +4,7 @@
 #define FAA_INSTRUMENTORS_ASGI_H
 
 #include "python/pyspan.h"
+#include "python/wrapper.h"
 
 enum { FAA_ROUTE_MAX = 512 };
 
@@ -22,18 +23,21 @@ struct faa_request {
     char route[FAA_ROUTE_MAX]; ///< Templates of the mounts gone through, then the route's.
 };
 
-/// The hook body for an application's `__call__(self, scope, receive, send)`. A call that is part
-/// of a request seen already (super(), a mounted application) is passed on.
-PyObject *faa_asgi_call(PyObject *wrapped, PyObject *const *args, size_t nargsf, PyObject *kwnames,
-                        const char *scope_name);
+/// The hook for `Starlette.__call__(self, scope, receive, send)`, to which FastAPI's own comes too:
+/// a request is a span, once; the lifespan is none, but at its end spans are sent.
+faa_hook faa_asgi_application_hook;
 
-/// The hook body for the lifespan protocol: nothing is traced, but when the application has shut down
-/// its spans are sent.
-PyObject *faa_asgi_call_lifespan(PyObject *wrapped, PyObject *const *args, size_t nargsf,
-                                 PyObject *kwnames);
+enum faa_framework { FAA_STARLETTE, FAA_FASTAPI, FAA_FRAMEWORK_COUNT };
 
-/// True for the arguments (self, scope, …) of a call with a scope of this type.
-int faa_asgi_scope_is(PyObject *const *args, size_t nargsf, struct faa_str type);
+/// Traces applications of this class and its subclasses. FastAPI, a subclass of Starlette, counts
+/// before it.
+void faa_asgi_trace_class(enum faa_framework framework, PyObject *class);
+
+/// Says that another hook notes the routes of this class, before Starlette's own hook sees them.
+void faa_asgi_set_noted_routes(PyObject *class);
+
+/// True for a route of that class.
+int faa_asgi_is_noted(PyObject *route);
 
 /// Notes on the current request that a mount, or a route, with this path template handles it.
 void faa_asgi_note_mount(struct faa_str path);

@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: MIT
-// FastAPI: its own edge, which lies before Starlette's, and the templates of included routers.
+// FastAPI: its applications, whose requests come through Starlette.__call__, and the templates of
+// included routers.
 #include "instrumentors/asgi.h"
 #include "instrumentors/instrumentor.h"
 #include "python/err.h"
-#include "python/wrapper.h"
-
-static PyObject *call_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
-                           PyObject *kwnames)
-{
-    (void)data;
-    return faa_asgi_call(wrapped, args, nargsf, kwnames, "fastapi");
-}
 
 // Since FastAPI 0.137 a route does not know the prefixes of the routers that include it; what was
 // chosen lies in the scope. Older ones have the whole template in their own path.
@@ -47,12 +40,22 @@ static PyObject *route_hook(PyObject *wrapped, PyObject *data, PyObject *const *
 
 static int install(PyObject *module)
 {
-    (void)module;
     static const struct faa_patch patches[] = {
         {"fastapi.routing:APIRoute.handle", route_hook},
-        {"fastapi.applications:FastAPI.__call__", call_hook},
+        {"starlette.applications:Starlette.__call__", faa_asgi_application_hook},
     };
-    return faa_patch_all(patches, FAA_COUNT(patches));
+    PyObject *routing = PyImport_ImportModule("fastapi.routing"); // Imported by now.
+    PyObject *route = routing ? PyObject_GetAttrString(routing, "APIRoute") : NULL;
+    PyObject *class = route ? PyObject_GetAttrString(module, "FastAPI") : NULL;
+    int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
+    if (status == 0) {
+        faa_asgi_trace_class(FAA_FASTAPI, class);
+        faa_asgi_set_noted_routes(route);
+    }
+    Py_DecRef(routing);
+    Py_DecRef(route);
+    Py_DecRef(class);
+    return status;
 }
 
 const struct faa_instrumentor faa_instrumentor_fastapi = {

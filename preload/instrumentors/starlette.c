@@ -3,16 +3,6 @@
 #include "instrumentors/asgi.h"
 #include "instrumentors/instrumentor.h"
 #include "python/err.h"
-#include "python/wrapper.h"
-
-static PyObject *call_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
-                           PyObject *kwnames)
-{
-    (void)data;
-    if (faa_asgi_scope_is(args, nargsf, FAA_STR("lifespan")))
-        return faa_asgi_call_lifespan(wrapped, args, nargsf, kwnames);
-    return faa_asgi_call(wrapped, args, nargsf, kwnames, "starlette");
-}
 
 static void note_path(PyObject *route, void (*note)(struct faa_str path))
 {
@@ -30,7 +20,7 @@ static PyObject *route_hook(PyObject *wrapped, PyObject *data, PyObject *const *
                             PyObject *kwnames)
 {
     (void)data;
-    if (FAA_NARGS(nargsf) >= 1)
+    if (FAA_NARGS(nargsf) >= 1 && !faa_asgi_is_noted(args[0]))
         note_path(args[0], faa_asgi_note_route);
     return faa_call(wrapped, args, nargsf, kwnames);
 }
@@ -46,13 +36,17 @@ static PyObject *mount_hook(PyObject *wrapped, PyObject *data, PyObject *const *
 
 static int install(PyObject *module)
 {
-    (void)module;
     static const struct faa_patch patches[] = {
         {"starlette.routing:Route.handle", route_hook},
         {"starlette.routing:Mount.handle", mount_hook},
-        {"starlette.applications:Starlette.__call__", call_hook},
+        {"starlette.applications:Starlette.__call__", faa_asgi_application_hook},
     };
-    return faa_patch_all(patches, FAA_COUNT(patches));
+    PyObject *class = PyObject_GetAttrString(module, "Starlette");
+    int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
+    if (status == 0)
+        faa_asgi_trace_class(FAA_STARLETTE, class);
+    Py_DecRef(class);
+    return status;
 }
 
 const struct faa_instrumentor faa_instrumentor_starlette = {

@@ -293,12 +293,16 @@ int faa_awaitable_init(void)
 
 PyObject *faa_awaitable_new(PyObject *inner, const struct faa_awaitable_ops *ops, PyObject *data)
 {
-    PyObject *self = faa_alloc(type);
+    PyObject *self = faa_alloc_gc_raw(type);
     if (!self)
         return NULL;
     struct awaitable *a = faa_state(self);
     a->inner = faa_newref(inner);
+    a->iter = NULL;
     a->data = faa_newref(data);
+    a->weakrefs = NULL;
     a->ops = ops;
+    a->phase = NEW;
+    PyObject_GC_Track(self);
     return self;
 }

@@ -15,7 +15,23 @@ PyObject *faa_names[FAA_NAME_COUNT];
 
 #define DISALLOW_INSTANTIATION (1UL << 7) // Py_TPFLAGS_DISALLOW_INSTANTIATION; unused in 3.9.
 
-static size_t head_size; // Of a bare object in this interpreter, rounded up for our state.
+struct faa_layout faa_layout;
+
+// Looks for the one place at which objects of different types all point to their type. The object
+// head is at least two words long, and in no build more than four.
+static void find_type_offset(void)
+{
+    PyObject *samples[] = {Py_None, Py_True, (PyObject *)&PyBaseObject_Type, faa_names[0]};
+    for (size_t at = sizeof(void *); at < 4 * sizeof(void *); at += sizeof(void *)) {
+        size_t agree = 0;
+        for (size_t i = 0; i < FAA_COUNT(samples) && at < faa_layout.head_size; i++)
+            agree += *(PyTypeObject **)(void *)((char *)samples[i] + at) == faa_type_of(samples[i]);
+        if (agree == FAA_COUNT(samples)) {
+            faa_layout.type_offset = at;
+            return;
+        }
+    }
+}
 
 int faa_capi_init(void)
 {
@@ -31,9 +47,12 @@ int faa_capi_init(void)
     if (!size)
         return -1;
     size_t align = _Alignof(max_align_t);
-    head_size = ((size_t)PyLong_AsLong(size) + align - 1) / align * align;
+    faa_layout.head_size = ((size_t)PyLong_AsLong(size) + align - 1) / align * align;
     Py_DecRef(size);
-    return PyErr_Occurred() ? -1 : 0;
+    if (PyErr_Occurred())
+        return -1;
+    find_type_offset();
+    return 0;
 }
 
 static PyObject *call_with_tuple(PyObject *callable, PyObject *const *args, size_t n,
@@ -165,20 +184,15 @@ static void shift_members(PyType_Spec *spec)
     for (PyType_Slot *slot = spec->slots; slot->slot; slot++)
         if (slot->slot == Py_tp_members)
             for (PyMemberDef *m = slot->pfunc; m->name; m++)
-                m->offset += (Py_ssize_t)head_size;
+                m->offset += (Py_ssize_t)faa_layout.head_size;
 }
 
 PyObject *faa_type_new(PyType_Spec *spec, size_t state_size)
 {
     spec->flags |= DISALLOW_INSTANTIATION;
-    spec->basicsize = (int)(head_size + state_size);
+    spec->basicsize = (int)(faa_layout.head_size + state_size);
     shift_members(spec);
     return PyType_FromSpec(spec);
-}
-
-void *faa_state(PyObject *self)
-{
-    return (char *)self + head_size;
 }
 
 PyObject *faa_alloc(PyObject *type)
@@ -186,9 +200,14 @@ PyObject *faa_alloc(PyObject *type)
     return PyType_GenericAlloc((PyTypeObject *)type, 0);
 }
 
+PyObject *faa_alloc_gc_raw(PyObject *type)
+{
+    return _PyObject_GC_New((PyTypeObject *)type);
+}
+
 PyObject *faa_alloc_raw(PyObject *type, size_t state_size)
 {
-    PyObject *self = PyObject_Malloc(head_size + state_size);
+    PyObject *self = PyObject_Malloc(faa_layout.head_size + state_size);
     return self ? PyObject_Init(self, (PyTypeObject *)type) : PyErr_NoMemory();
 }
 
@@ -206,17 +225,4 @@ void faa_free(PyObject *self, int is_gc)
         PyObject_Free(self);
     Py_DecRef(type); // The reference of PyObject_Type,
     Py_DecRef(type); // and the one that every instance of a heap type holds.
-}
-
-void faa_clear(PyObject **slot)
-{
-    PyObject *old = *slot;
-    *slot = NULL;
-    Py_DecRef(old);
-}
-
-PyObject *faa_newref(PyObject *object)
-{
-    Py_IncRef(object);
-    return object;
 }

@@ -42,6 +42,7 @@
 PyAPI_FUNC(PyObject *) PyContextVar_New(const char *name, PyObject *default_value);
 PyAPI_FUNC(int) PyContextVar_Get(PyObject *var, PyObject *default_value, PyObject **value);
 PyAPI_FUNC(PyObject *) PyContextVar_Set(PyObject *var, PyObject *value);
+PyAPI_FUNC(PyObject *) _PyObject_GC_New(PyTypeObject *type);
 PyAPI_FUNC(PyObject *) PyMethod_New(PyObject *function, PyObject *self);
 PyAPI_FUNC(const char *) PyUnicode_AsUTF8AndSize(PyObject *unicode, Py_ssize_t *size);
 
@@ -135,9 +136,18 @@ extern PyObject *faa_names[FAA_NAME_COUNT];
 /// Prepares this module. 0, or -1 with a Python error.
 FAA_MUSTUSE int faa_capi_init(void);
 
-/// Its type, borrowed: Py_TYPE as a call.
+/// What faa_capi_init has found out about objects of this interpreter.
+struct faa_layout {
+    size_t head_size;   ///< Of a bare object, rounded up for our state.
+    size_t type_offset; ///< Of the pointer to the type; 0 when it could not be found.
+};
+extern struct faa_layout faa_layout;
+
+/// Its type, borrowed.
 static inline PyTypeObject *faa_type_of(PyObject *object)
 {
+    if (faa_layout.type_offset)
+        return *(PyTypeObject **)(void *)((char *)object + faa_layout.type_offset);
     PyObject *type = PyObject_Type(object);
     Py_DecRef(type); // The object keeps it.
     return (PyTypeObject *)type;
@@ -175,12 +185,17 @@ long long faa_int(PyObject *object, long long fallback);
 PyObject *faa_type_new(PyType_Spec *spec, size_t state_size);
 
 /// The state of an instance of a type made by faa_type_new.
-void *faa_state(PyObject *self);
+static inline void *faa_state(PyObject *self)
+{
+    return (char *)self + faa_layout.head_size;
+}
 
 /// Allocates an instance with zeroed state; NULL with MemoryError.
 PyObject *faa_alloc(PyObject *type);
 
-/// The same for a type without garbage collection, with `state_size` bytes of state as they come.
+/// The same with the state as it comes. One with garbage collection is not tracked yet: the caller
+/// fills it and calls PyObject_GC_Track. For one without, `state_size` says how large it is.
+PyObject *faa_alloc_gc_raw(PyObject *type);
 PyObject *faa_alloc_raw(PyObject *type, size_t state_size);
 
 /// For tp_traverse: instances of heap types hold their type.
@@ -190,7 +205,20 @@ int faa_visit_type(PyObject *self, visitproc visit, void *arg);
 void faa_free(PyObject *self, int is_gc);
 
 /// Takes the reference out of *slot and drops it.
-void faa_clear(PyObject **slot);
-PyObject *faa_newref(PyObject *object); ///< The object, with one more reference; NULL stays NULL.
+static inline void faa_clear(PyObject **slot)
+{
+    PyObject *old = *slot;
+    *slot = NULL;
+    if (old)
+        Py_DecRef(old);
+}
+
+/// The object, with one more reference; NULL stays NULL.
+static inline PyObject *faa_newref(PyObject *object)
+{
+    if (object)
+        Py_IncRef(object);
+    return object;
+}
 
 #endif

@@ -7,11 +7,6 @@
 static PyObject *type;
 static PyObject *variable;
 
-struct faa_pyspan *faa_pyspan(PyObject *object)
-{
-    return faa_state(object);
-}
-
 static void span_dealloc(PyObject *self)
 {
     struct faa_pyspan *s = faa_pyspan(self);

@@ -25,7 +25,10 @@ FAA_MUSTUSE int faa_pyspan_init(void);
 PyObject *faa_pyspan_new(void);
 
 /// The state of a faa.span object.
-struct faa_pyspan *faa_pyspan(PyObject *object);
+static inline struct faa_pyspan *faa_pyspan(PyObject *object)
+{
+    return faa_state(object);
+}
 
 /// The current span's object (new reference), or NULL when there is none.
 PyObject *faa_context_current(void);

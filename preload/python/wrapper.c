@@ -133,14 +133,16 @@ int faa_wrapper_init(void)
 
 PyObject *faa_wrapper_new(PyObject *wrapped, faa_hook *hook, PyObject *data)
 {
-    PyObject *self = faa_alloc(type);
+    PyObject *self = faa_alloc_gc_raw(type);
     if (!self)
         return NULL;
     struct wrapper *w = faa_state(self);
     w->vectorcall = wrapper_vectorcall;
     w->wrapped = faa_newref(wrapped);
     w->data = faa_newref(data);
+    w->weakrefs = NULL;
     w->hook = hook;
+    PyObject_GC_Track(self);
     return self;
 }
 

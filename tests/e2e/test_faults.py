@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from harness.compare import quiet, seen
@@ -524,3 +523,15 @@ def test_collector_that_dies_amid_many_batches(
     ended, exported, dropped = totals(process)
     assert ended == 4000 == exported + dropped
     assert len({span.span_id for span in any_receiver.spans}) >= exported
+
+
+def test_fork_while_the_exporter_starts(run: Runner, receiver: HttpReceiver) -> None:
+    """What a thread of the parent was just doing must not hold up the child's."""
+    code = (
+        "import os, selfcall; selfcall.request(); pid = os.fork(); selfcall.request()\n"
+        "if pid: os.waitpid(pid, 0)"
+    )
+    for turn in range(1, 9):
+        process = run.run([run.python, "-c", code], env={ENDPOINT: receiver.endpoint} | FLUSH)
+        assert (process.status, process.stderr) == (0, "")
+        assert len(receiver.spans) == 3 * turn, f"lost in turn {turn}"

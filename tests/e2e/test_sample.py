@@ -178,7 +178,8 @@ def test_demo_shows_trees_and_tells_where_jaeger_has_them(
     assert re.search(order, process.stdout, re.MULTILINE)
     assert re.search(r"^shop  GET /items/\{item_id\}  200 ", process.stdout, re.MULTILINE)
     assert re.search(r"^pricing  GET /prices/\{sku\}  200 ", process.stdout, re.MULTILINE)
-    assert re.search(r"^In Jaeger: http://127\.0\.0\.1:16686/\S*shop$", process.stdout, re.MULTILINE)
+    link = r"^In Jaeger: http://127\.0\.0\.1:16686/\S*shop$"
+    assert re.search(link, process.stdout, re.MULTILINE)
     assert {"shop", "pricing"} <= set(jaeger.services())
 
 
