@@ -54,7 +54,7 @@ EXPORT_OBJS = $(call sources,preload/export)
 CORE_OBJS = $(foreach d,base span ring,$(call sources,preload/$d)) $(EXPORT_OBJS) $(PROTO_C:.c=.o)
 PYTHON_OBJS = $(foreach d,python instrumentors,$(call sources,preload/$d))
 AGENT_OBJS = $(call sources,preload/agent)
-SHIM_OBJS = $(call sources,preload/shim)
+SHIM_OBJS = $(call sources,preload/shim) $(OBJ)/preload/shim/log.o
 LAUNCHER_OBJS = $(call sources,launcher)
 
 CORE = $(OBJ)/libfaa-core.a
@@ -85,7 +85,9 @@ $(PYTHON_OBJS) $(AGENT_OBJS): $(OBJ)/%.o: %.c
 	$(CC) $(ALL_CFLAGS) $(SANFLAGS) $(patsubst -I%,-isystem %,$(PY_CFLAGS)) -Ipreload -c $< -o $@
 
 # The shim lives in every process: nothing but what libc has everywhere, no sanitizer.
-$(SHIM_OBJS): $(OBJ)/%.o: %.c
+$(filter-out %/log.o,$(SHIM_OBJS)): $(OBJ)/%.o: %.c
+$(OBJ)/preload/shim/log.o: preload/base/log.c
+$(SHIM_OBJS):
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -fno-stack-protector -Ipreload -c $< -o $@
 

@@ -3,6 +3,7 @@
 // parent's and makes its own when it has a span to tell.
 #include "agent/lifecycle.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "ring/ring.h"
 #include "span/ids.h"
@@ -22,13 +23,18 @@ enum { FINISH_MIN_MS = 100 };
 // It takes some milliseconds; longer only on a machine that hardly runs.
 enum { FORK_MAX_MS = 500 };
 
+#define PATIENCE_NS 10000000000u
+
 static struct faa_config *config;
 static _Atomic(struct faa_ring *) ring;
 static _Atomic(struct faa_exporter *) exporter; // Release in start, acquire by its users.
-static atomic_int gave_up; // A flush ran into its limit: the end of the process waits only once.
+static _Atomic uint64_t gave_up_at; // When a flush last ran into its limit; 0: never.
+static atomic_int finished; // The process is ending: the last flush has begun.
 static pid_t owner;
 static atomic_int child_is_mute; // The fork could not wait: a child must not touch the libraries.
 static int mute;
+
+static void at_exit(void);
 
 // Threads that race make a ring each, and all but one throw theirs away: nobody waits.
 static struct faa_ring *start(void)
@@ -43,6 +49,9 @@ static struct faa_ring *start(void)
         faa_ring_free(made);
         return current;
     }
+    // Handlers run in reverse order: this one before that of the TLS library, which an application
+    // that uses it has loaded by now, and which the exporter tells to register none.
+    atexit(at_exit);
     struct faa_exporter *e = faa_exporter_start(&config->exporter, made);
     if (!e)
         faa_warn("cannot start the exporter thread: this process sends no traces");
@@ -57,13 +66,20 @@ static void committed(int crowded)
         faa_exporter_wake(e);
 }
 
+// An end has several stages (lifespan, signal, exit handlers), and waits in one of them only.
+static int gave_up_lately(void)
+{
+    uint64_t at = atomic_load(&gave_up_at);
+    return at && faa_clock_mono_ns() - at < PATIENCE_NS;
+}
+
 static void flush(uint32_t limit_ms)
 {
     struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
-    if (!e || getpid() != owner || atomic_load(&gave_up))
+    if (!e || getpid() != owner || gave_up_lately())
         return;
     if (faa_exporter_flush(e, limit_ms))
-        atomic_store(&gave_up, 1);
+        atomic_store(&gave_up_at, faa_clock_mono_ns());
     if (faa_log_enabled(FAA_LOG_DEBUG)) {
         struct faa_tracer_counts spans = faa_tracer_counts();
         struct faa_exporter_counts sent = faa_exporter_counts(e);
@@ -82,9 +98,18 @@ void faa_lifecycle_flush(void)
 void faa_lifecycle_finish(void)
 {
     struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
-    if (e && getpid() == owner)
-        faa_exporter_park(e);
+    if (!e || getpid() != owner)
+        return;
+    atomic_store(&finished, 1);
+    faa_exporter_park(e);
     flush(config->flush_timeout_ms > FINISH_MIN_MS ? config->flush_timeout_ms : FINISH_MIN_MS);
+}
+
+// Not again after Py_AtExit: by now other handlers may have taken away what the exporter stands on.
+static void at_exit(void)
+{
+    if (!atomic_load(&finished))
+        faa_lifecycle_finish();
 }
 
 // The libraries' one-time initialisation, on the exporter's thread, is over when we fork.
@@ -100,7 +125,8 @@ static void in_child(void)
     faa_tracer_forget_ring();
     atomic_store(&ring, NULL);
     atomic_store(&exporter, NULL);
-    atomic_store(&gave_up, 0);
+    atomic_store(&gave_up_at, 0);
+    atomic_store(&finished, 0);
     faa_ids_seed();
     faa_config_set_process(config);
     owner = getpid();
@@ -115,5 +141,4 @@ void faa_lifecycle_init(struct faa_config *settings)
     faa_ids_seed();
     faa_tracer_init(&ops);
     pthread_atfork(before_fork, NULL, in_child);
-    config->exporter.at_exit = faa_lifecycle_finish;
 }

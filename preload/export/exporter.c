@@ -350,10 +350,6 @@ static void *run(void *arg)
               e->private_fds ? "its own" : "shared with the application");
     if (e->otlp && !(e->transport = faa_transport_new(&e->config, e->private_fds)))
         faa_warn("cannot send traces: the endpoint is no usable URL; they are lost");
-    // Handlers run in reverse order: registered after those of curl's TLS library, this one still
-    // finds it in place.
-    if (e->config.at_exit)
-        atexit(e->config.at_exit);
     // Release pairs with the acquire in faa_exporter_await_start.
     atomic_store_explicit(&e->started, 1, memory_order_release);
     futex_wake(&e->started);

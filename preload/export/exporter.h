@@ -30,7 +30,6 @@ struct faa_resource_attribute {
 
 /// Settings. Strings and arrays must outlive the exporter.
 struct faa_exporter_config {
-    void (*at_exit)(void);       ///< Registered by the thread with atexit; may be NULL.
     int otlp;                    ///< Send to `endpoint`.
     int console;                 ///< Print traces to stderr.
     const char *endpoint;        ///< Base URL (http or https, no trailing slash needed).

@@ -55,9 +55,22 @@ static int make_headers(struct faa_transport *t)
     return 0;
 }
 
+// Of OpenSSL, if that is curl's TLS library and its first user is us: at exit it must not clean up
+// under this thread, which may be at work, or just be starting it.
+#pragma weak OPENSSL_init_crypto
+int OPENSSL_init_crypto(uint64_t options, const void *settings);
+#define OPENSSL_INIT_NO_ATEXIT 0x00080000u
+
+static int init_curl(void)
+{
+    if (OPENSSL_init_crypto)
+        OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
+    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -1;
+}
+
 struct faa_transport *faa_transport_new(const struct faa_exporter_config *config, int private_fds)
 {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    if (init_curl())
         return NULL;
     struct faa_transport *t = calloc(1, sizeof(*t));
     if (!t) {

@@ -7,6 +7,7 @@
 #include "shim/shim.h"
 
 #include "agent/entry.h"
+#include "base/log.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,8 +17,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/auxv.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #pragma weak dlsym
@@ -29,27 +30,17 @@ static atomic_int settled; // The agent runs, or never will: a hint, `started` d
 static atomic_flag started = ATOMIC_FLAG_INIT;
 static _Atomic(const struct faa_agent_ops *) agent; // Release in start, acquire in flush.
 
-// One line, in one write.
-static void say(const char *what, const char *why)
-{
-    struct iovec parts[] = {
-        {(void *)(size_t)what, strlen(what)},
-        {(void *)(size_t)why, strlen(why)},
-        {(void *)(size_t)"; this process is not traced\n", 29},
-    };
-    ssize_t ignored = writev(STDERR_FILENO, parts, sizeof(parts) / sizeof(parts[0]));
-    (void)ignored;
-}
-
 static void complain(const char *why)
 {
-    say("faa warning: cannot load the agent: ", why ? why : "unknown error");
+    faa_warn("cannot load the agent: %s; this process is not traced", why ? why : "unknown error");
 }
 
-static int is_debug(void)
+// The agent reads the settings in full; here it matters only what is said in its place.
+static void read_log_level(void)
 {
     const char *level = getenv("FAA_LOG_LEVEL");
-    return level && strcmp(level, "debug") == 0;
+    if (level && strcasecmp(level, "debug") == 0)
+        faa_log_set_level(FAA_LOG_DEBUG);
 }
 
 // CPython 3.9 or newer: the agent needs its stable ABI.
@@ -121,12 +112,13 @@ void faa_shim_start(const char *road)
     if (!ready || !ready() || atomic_flag_test_and_set(&started))
         return;
     int saved = errno;
+    read_log_level();
     const char *(*version)(void) = (const char *(*)(void))dlsym(RTLD_DEFAULT, "Py_GetVersion");
     if (version && version_is_known(version()))
         load_agent(road);
-    else if (is_debug())
-        say("faa debug: standing down: no CPython 3.9 or newer, but interpreter ",
-            version ? version() : "without a version");
+    else
+        faa_debug("standing down: no CPython 3.9 or newer, but interpreter %s",
+                  version ? version() : "without a version");
     atomic_store_explicit(&settled, 1, memory_order_relaxed);
     errno = saved;
 }

@@ -515,7 +515,7 @@ def test_unknown_interpreter_is_left_alone(
         assert plain.status == 3
         traced = run.run([program], env=DEBUG)
         assert (traced.status, traced.stdout) == (3, plain.stdout)
-        reason = r"^faa debug: standing down: .*interpreter .*$"
+        reason = r"^.* faa debug: standing down: .*interpreter .*$"
         if program == linked or hooked:
             assert len(re.findall(reason, traced.stderr, re.MULTILINE)) == 1, traced.describe()
 
