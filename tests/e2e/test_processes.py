@@ -547,3 +547,13 @@ def test_what_the_application_closes_is_closed(
         os.close(output)
         peer.close()
     receiver.wait(2)
+
+
+def test_exit_while_the_exporter_starts(run: Runner, receiver: HttpReceiver) -> None:
+    """A host leaves by exit(), without finalizing Python, right after its first span; with ssl
+    loaded before, whose OpenSSL then cleans up at exit, and without."""
+    for count, first in enumerate(["", "import ssl; "] * 5, start=1):
+        script = f"{first}import ctypes, selfcall; selfcall.request(); ctypes.CDLL(None).exit(3)"
+        process = run.run([run.python, "-c", script], env=receiver.env)
+        assert (process.status, process.stderr) == (3, ""), process.describe()
+        assert len(receiver.spans) == count
