@@ -56,8 +56,7 @@ static void on_loaded(const struct faa_import_target *target, PyObject *module)
 {
     const struct faa_instrumentor *instrumentor = target->data;
     if (faa_config_is_disabled(&config, instrumentor->name))
-        faa_debug("%s not instrumented: OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
-                  instrumentor->name);
+        faa_debug("%s not instrumented: OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", instrumentor->name);
     else if (instrumentor->install(module))
         faa_debug("%s not instrumented: its shape is not one that is known", instrumentor->name);
     else
@@ -83,8 +82,8 @@ static int install_import_hook(void)
 
 static int start(void)
 {
-    if (faa_config_read(&config) || faa_capi_init() || faa_wrapper_init() ||
-        faa_awaitable_init() || faa_pyspan_init()) {
+    if (faa_config_read(&config) || faa_capi_init() || faa_wrapper_init() || faa_awaitable_init() ||
+        faa_pyspan_init()) {
         faa_warn("cannot start: out of memory");
         return -1;
     }

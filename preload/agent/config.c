@@ -52,8 +52,8 @@ static void read_exporters(struct faa_exporter_config *e)
         else if (name.n == 4 && strncasecmp(name.p, "none", 4) == 0)
             none = 1;
         else
-            faa_warn("OTEL_TRACES_EXPORTER: %.*s is not known (otlp, console or none)",
-                     (int)name.n, name.p);
+            faa_warn("OTEL_TRACES_EXPORTER: %.*s is not known (otlp, console or none)", (int)name.n,
+                     name.p);
     }
     if (!e->otlp && !e->console && !none)
         e->otlp = 1;
@@ -104,8 +104,8 @@ static void read_endpoint(struct faa_exporter_config *e)
     e->endpoint = read_url("OTEL_EXPORTER_OTLP_ENDPOINT");
     e->protocol = read_protocol();
     if (!e->endpoint)
-        e->endpoint = e->protocol == FAA_PROTOCOL_GRPC ? "http://localhost:4317"
-                                                       : "http://localhost:4318";
+        e->endpoint =
+            e->protocol == FAA_PROTOCOL_GRPC ? "http://localhost:4317" : "http://localhost:4318";
     const char *timeout = faa_env("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")
                               ? "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"
                               : "OTEL_EXPORTER_OTLP_TIMEOUT";

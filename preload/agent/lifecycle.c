@@ -28,8 +28,8 @@ enum { FORK_MAX_MS = 500 };
 static struct faa_config *config;
 static _Atomic(struct faa_ring *) ring;
 static _Atomic(struct faa_exporter *) exporter; // Release in start, acquire by its users.
-static _Atomic uint64_t gave_up_at; // When a flush last ran into its limit; 0: never.
-static atomic_int finished; // The process is ending: the last flush has begun.
+static _Atomic uint64_t gave_up_at;             // When a flush last ran into its limit; 0: never.
+static atomic_int finished;                     // The process is ending: the last flush has begun.
 static pid_t owner;
 static atomic_int child_is_mute; // The fork could not wait: a child must not touch the libraries.
 static int mute;

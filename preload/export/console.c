@@ -135,8 +135,7 @@ static void print_span(struct faa_console *c, const struct waiting *w, const cha
     struct faa_record_view view;
     if (faa_record_open(&w->record, w->record.size, &view) != 0)
         return; // It was checked when it came.
-    append(c, line,
-           faa_line_format(line, &c->style, &view, w->depth ? NULL : c->service, branch));
+    append(c, line, faa_line_format(line, &c->style, &view, w->depth ? NULL : c->service, branch));
     for (unsigned i = 0; i < w->child_count; i++) {
         int last = i + 1 == w->child_count;
         snprintf(here, sizeof(here), "%s%s", prefix, last ? "└─ " : "├─ ");

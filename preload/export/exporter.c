@@ -48,7 +48,7 @@ struct faa_exporter {
 
     // Shared with application threads. flush_done and started are futexes too.
     _Atomic uint32_t state, flush_wanted, flush_done, started;
-    _Atomic uint64_t flush_deadline; // Monotonic ns.
+    _Atomic uint64_t flush_deadline;         // Monotonic ns.
     _Atomic int stopping, parked, flush_cut; // flush_cut: the last flush ran out of time.
     _Atomic uint64_t exported, dropped;
 
@@ -61,8 +61,8 @@ struct faa_exporter {
     struct faa_batch batch;         // Encoded and not yet sent; spans is 0 when there is none.
     unsigned attempts;              // For this batch.
     uint64_t retry_at;
-    int collector_lost;             // And said so.
-    uint64_t lost_before;           // Spans lost until then.
+    int collector_lost;   // And said so.
+    uint64_t lost_before; // Spans lost until then.
 };
 
 // ---- sleeping and waking ----------------------------------------------------------------------
@@ -193,8 +193,8 @@ static int give_up(void *arg)
     struct faa_exporter *e = arg;
     if (stopping(e))
         return 1;
-    return flush_wanted(e) && faa_clock_mono_ns() >= atomic_load_explicit(&e->flush_deadline,
-                                                                          memory_order_relaxed);
+    return flush_wanted(e) &&
+           faa_clock_mono_ns() >= atomic_load_explicit(&e->flush_deadline, memory_order_relaxed);
 }
 
 static void drop_batch(struct faa_exporter *e)

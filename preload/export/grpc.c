@@ -88,8 +88,8 @@ void faa_grpc_judge(const struct faa_answer *answer, struct faa_outcome *outcome
         outcome->verdict = faa_retry_curl_code(answer->curl_code);
     } else if (answer->grpc_status < 0) {
         // A proxy's answer: gRPC maps these statuses to UNAVAILABLE, and the others to UNKNOWN.
-        outcome->verdict = faa_retry_http_status(answer->status) ? FAA_VERDICT_RETRY
-                                                                 : FAA_VERDICT_REFUSED;
+        outcome->verdict =
+            faa_retry_http_status(answer->status) ? FAA_VERDICT_RETRY : FAA_VERDICT_REFUSED;
         outcome->retry_after_ms = faa_retry_after_ms(answer->retry_after_s);
     } else if (answer->grpc_status == 0) {
         outcome->verdict = FAA_VERDICT_SENT;

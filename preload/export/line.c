@@ -137,7 +137,10 @@ static void put_status(struct line *line, int64_t status)
     if (status == 0)
         return;
     int n = snprintf(text, sizeof(text), "%lld", (long long)status);
-    put_field(line, status >= 500 ? RED : status >= 400 ? YELLOW : GREEN,
+    put_field(line,
+              status >= 500   ? RED
+              : status >= 400 ? YELLOW
+                              : GREEN,
               (struct faa_str){text, (size_t)n});
 }
 
@@ -204,8 +207,7 @@ static void put_trace(struct line *line, const uint8_t id[16])
 }
 
 size_t faa_line_format(char out[FAA_LINE_BYTES], const struct faa_line_style *style,
-                       const struct faa_record_view *view, const char *service,
-                       const char *prefix)
+                       const struct faa_record_view *view, const char *service, const char *prefix)
 {
     const struct faa_record *r = view->record;
     struct facts facts = collect(*view);

@@ -159,8 +159,7 @@ static void set_span(struct link *link, const struct faa_record_view *view)
     span->trace_id = (ProtobufCBinaryData){sizeof(r->trace_id), r->trace_id};
     span->span_id = (ProtobufCBinaryData){sizeof(r->span_id), r->span_id};
     if (memcmp(r->parent_span_id, none, sizeof(none)) != 0)
-        span->parent_span_id =
-            (ProtobufCBinaryData){sizeof(r->parent_span_id), r->parent_span_id};
+        span->parent_span_id = (ProtobufCBinaryData){sizeof(r->parent_span_id), r->parent_span_id};
     span->trace_state = unconst(view->tracestate.p);
     span->name = unconst(view->name.p);
     span->flags = r->flags;

@@ -41,9 +41,8 @@ static int make_headers(struct faa_transport *t)
     // At most eight digits, says gRPC.
     snprintf(timeout, sizeof(timeout), "grpc-timeout: %um",
              t->config->timeout_ms < 99999999 ? t->config->timeout_ms : 99999999);
-    snprintf(t->user_agent, sizeof(t->user_agent),
-             "fastapi-auto-agent/%s OTel-OTLP-Exporter-C/%s", t->config->version,
-             t->config->version);
+    snprintf(t->user_agent, sizeof(t->user_agent), "fastapi-auto-agent/%s OTel-OTLP-Exporter-C/%s",
+             t->config->version, t->config->version);
     if (add_header(&t->http_headers, "Content-Type: application/x-protobuf") != 0 ||
         add_header(&t->http_headers, "Expect:") != 0 ||
         add_header(&t->grpc_headers, "Content-Type: application/grpc") != 0 ||

@@ -12,8 +12,8 @@
 
 enum { URL_MAX = 2048 };
 
-// While an exchange lasts, the request has a copy of its headers with ours in it: another thread may
-// send the same request at this moment, and read the application's own.
+// While an exchange lasts, the request has a copy of its headers with ours in it: another thread
+// may send the same request at this moment, and read the application's own.
 struct injected {
     PyObject *original, *copy;
 };

@@ -17,14 +17,16 @@ static const struct dialect {
     struct faa_str name, system;
     long long port;
     struct faa_str database;
-} dialects[] = {
-    {FAA_STR("postgresql"), FAA_STR("postgresql"), 5432, FAA_STR("")},
-    {FAA_STR("mysql"), FAA_STR("mysql"), 3306, FAA_STR("")},
-    {FAA_STR("mariadb"), FAA_STR("mariadb"), 3306, FAA_STR("")},
-    {FAA_STR("sqlite"), FAA_STR("sqlite"), 0, FAA_STR(":memory:")},
-    {FAA_STR("mssql"), FAA_STR("microsoft.sql_server"), 1433, FAA_STR("")},
-    {FAA_STR("oracle"), FAA_STR("oracle.db"), 1521, FAA_STR("")},
-}, other_dialect = {FAA_STR(""), FAA_STR("other_sql"), 0, FAA_STR("")};
+} dialects[] =
+    {
+        {FAA_STR("postgresql"), FAA_STR("postgresql"), 5432, FAA_STR("")},
+        {FAA_STR("mysql"), FAA_STR("mysql"), 3306, FAA_STR("")},
+        {FAA_STR("mariadb"), FAA_STR("mariadb"), 3306, FAA_STR("")},
+        {FAA_STR("sqlite"), FAA_STR("sqlite"), 0, FAA_STR(":memory:")},
+        {FAA_STR("mssql"), FAA_STR("microsoft.sql_server"), 1433, FAA_STR("")},
+        {FAA_STR("oracle"), FAA_STR("oracle.db"), 1521, FAA_STR("")},
+},
+  other_dialect = {FAA_STR(""), FAA_STR("other_sql"), 0, FAA_STR("")};
 
 static const struct dialect *dialect_of(PyObject *connection)
 {
@@ -53,7 +55,7 @@ static void set_server(struct faa_span *span, PyObject *connection, const struct
     }
     struct faa_str namespace = faa_text(database);
     if (!namespace.n)
-        namespace = dialect->database;
+    namespace = dialect->database;
     if (namespace.n)
         faa_span_set_str(span, FAA_KEY_DB_NAMESPACE, namespace);
     faa_span_set_py(span, FAA_KEY_SERVER_ADDRESS, host);

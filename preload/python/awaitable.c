@@ -265,12 +265,18 @@ static PyMemberDef members[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_am_await, awaitable_await},         {Py_tp_iter, awaitable_iter},
-    {Py_tp_iternext, awaitable_iternext},   {Py_tp_getattro, awaitable_getattro},
-    {Py_tp_setattro, awaitable_setattro},   {Py_tp_repr, awaitable_repr},
-    {Py_tp_traverse, awaitable_traverse},   {Py_tp_clear, awaitable_clear},
-    {Py_tp_dealloc, awaitable_dealloc},     {Py_tp_methods, methods},
-    {Py_tp_members, members},               {0, NULL}, // May become AM_SEND.
+    {Py_am_await, awaitable_await},
+    {Py_tp_iter, awaitable_iter},
+    {Py_tp_iternext, awaitable_iternext},
+    {Py_tp_getattro, awaitable_getattro},
+    {Py_tp_setattro, awaitable_setattro},
+    {Py_tp_repr, awaitable_repr},
+    {Py_tp_traverse, awaitable_traverse},
+    {Py_tp_clear, awaitable_clear},
+    {Py_tp_dealloc, awaitable_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {0, NULL}, // May become AM_SEND.
     {0, NULL},
 };
 

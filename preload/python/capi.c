@@ -6,8 +6,8 @@
 
 // Newer than 3.9, or not in the limited API: absent means NULL.
 #pragma weak PyObject_Vectorcall
-PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *callable, PyObject *const *args,
-                                           size_t nargsf, PyObject *kwnames);
+PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *callable, PyObject *const *args, size_t nargsf,
+                                           PyObject *kwnames);
 #pragma weak PyIter_Send
 PyAPI_FUNC(int) PyIter_Send(PyObject *iter, PyObject *arg, PyObject **result);
 

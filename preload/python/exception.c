@@ -93,7 +93,8 @@ static PyObject *next_of(PyObject *tb)
     return next;
 }
 
-// Writes the frames into `out`, and drops the outer ones until the rest fits: the innermost tell most.
+// Writes the frames into `out`, and drops the outer ones until the rest fits: the innermost tell
+// most.
 static size_t put_stack(PyObject *exception, char *out, size_t cap)
 {
     char line[FRAME_MAX];
@@ -129,8 +130,8 @@ void faa_span_record_exception(struct faa_span *span, PyObject *exception)
     struct faa_str message = {text, faa_message_redact(faa_text(str), text, sizeof(text))};
     // The last line has its room.
     size_t n = put_stack(exception, stack, sizeof(stack) - type_name.n - message.n - 4);
-    n += (size_t)snprintf(stack + n, sizeof(stack) - n, "%s: %.*s", type, (int)message.n,
-                          message.p);
+    n +=
+        (size_t)snprintf(stack + n, sizeof(stack) - n, "%s: %.*s", type, (int)message.n, message.p);
     if (n >= sizeof(stack))
         n = sizeof(stack) - 1;
 

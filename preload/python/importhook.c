@@ -58,8 +58,7 @@ static PyObject *loader_exec_module(PyObject *self, PyObject *module)
 {
     struct loader *l = faa_state(self);
     restore_loader(module, l->original);
-    PyObject *result =
-        PyObject_CallMethodObjArgs(l->original, FAA_NAME(exec_module), module, NULL);
+    PyObject *result = PyObject_CallMethodObjArgs(l->original, FAA_NAME(exec_module), module, NULL);
     if (!result)
         return NULL;
     PyObject *name;
@@ -109,9 +108,12 @@ static PyMethodDef loader_methods[] = {
 };
 
 static PyType_Slot loader_slots[] = {
-    {Py_tp_methods, loader_methods},   {Py_tp_getattro, loader_getattro},
-    {Py_tp_setattro, loader_setattro}, {Py_tp_traverse, loader_traverse},
-    {Py_tp_clear, loader_clear},       {Py_tp_dealloc, loader_dealloc},
+    {Py_tp_methods, loader_methods},
+    {Py_tp_getattro, loader_getattro},
+    {Py_tp_setattro, loader_setattro},
+    {Py_tp_traverse, loader_traverse},
+    {Py_tp_clear, loader_clear},
+    {Py_tp_dealloc, loader_dealloc},
     {0, NULL},
 };
 

@@ -109,11 +109,16 @@ static PyMemberDef members[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_call, PyVectorcall_Call},       {Py_tp_descr_get, wrapper_get},
-    {Py_tp_getattro, wrapper_getattro},    {Py_tp_setattro, wrapper_setattro},
-    {Py_tp_repr, wrapper_repr},            {Py_tp_traverse, wrapper_traverse},
-    {Py_tp_clear, wrapper_clear},          {Py_tp_dealloc, wrapper_dealloc},
-    {Py_tp_members, members},              {Py_tp_methods, methods},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_descr_get, wrapper_get},
+    {Py_tp_getattro, wrapper_getattro},
+    {Py_tp_setattro, wrapper_setattro},
+    {Py_tp_repr, wrapper_repr},
+    {Py_tp_traverse, wrapper_traverse},
+    {Py_tp_clear, wrapper_clear},
+    {Py_tp_dealloc, wrapper_dealloc},
+    {Py_tp_members, members},
+    {Py_tp_methods, methods},
     {0, NULL},
 };
 

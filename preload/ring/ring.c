@@ -20,7 +20,7 @@
 enum {
     CAPACITY_MIN = 64 * 1024,
     CAPACITY_MAX = 1024 * 1024 * 1024,
-    DATA_AT = 4096,   // Of the records, from the start of the mapping.
+    DATA_AT = 4096, // Of the records, from the start of the mapping.
     CACHE_LINE = 64
 };
 
@@ -238,12 +238,12 @@ size_t faa_ring_capacity(const struct faa_ring *ring)
 struct faa_ring_cursor faa_ring_begin(const struct faa_ring *ring)
 {
     // Relaxed: the consumer is the only one who moves it; the owner of an attached ring is dead.
-    return (struct faa_ring_cursor){atomic_load_explicit(&ring->shared->tail,
-                                                         memory_order_relaxed)};
+    return (struct faa_ring_cursor){
+        atomic_load_explicit(&ring->shared->tail, memory_order_relaxed)};
 }
 
-const void *faa_ring_next(const struct faa_ring *ring, struct faa_ring_cursor *cursor,
-                          size_t *size, int rescue)
+const void *faa_ring_next(const struct faa_ring *ring, struct faa_ring_cursor *cursor, size_t *size,
+                          int rescue)
 {
     // Acquire pairs with the release of the head in faa_ring_reserve.
     uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_acquire);

@@ -25,7 +25,8 @@ void faa_shim_find_process_functions(void)
     real_kill = (int (*)(pid_t, int))faa_shim_real("kill", here);
     real_killpg = (int (*)(pid_t, int))faa_shim_real("killpg", here);
     real_pthread_kill = (int (*)(pthread_t, int))faa_shim_real("pthread_kill", here);
-    real_execve = (int (*)(const char *, char *const[], char *const[]))faa_shim_real("execve", here);
+    real_execve =
+        (int (*)(const char *, char *const[], char *const[]))faa_shim_real("execve", here);
     real_abort = (void (*)(void))faa_shim_real("abort", here);
     real_exit = (void (*)(int))faa_shim_real("_exit", here);
 }
@@ -88,13 +89,13 @@ FAA_EXPORT int pthread_kill(pthread_t thread, int sig)
         faa_shim_flush();
     // Before glibc 2.34 it lives in libpthread, which may have been loaded after us.
     if (!real_pthread_kill)
-        real_pthread_kill = (int (*)(pthread_t, int))faa_shim_real(
-            "pthread_kill", __builtin_return_address(0));
+        real_pthread_kill =
+            (int (*)(pthread_t, int))faa_shim_real("pthread_kill", __builtin_return_address(0));
     return real_pthread_kill ? real_pthread_kill(thread, sig) : ESRCH;
 }
 
-// The program that comes knows nothing of the spans of this one. In the child of a vfork, flush does
-// nothing.
+// The program that comes knows nothing of the spans of this one. In the child of a vfork, flush
+// does nothing.
 
 FAA_EXPORT int execv(const char *path, char *const argv[])
 {
@@ -104,8 +105,7 @@ FAA_EXPORT int execv(const char *path, char *const argv[])
 FAA_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
     faa_shim_flush();
-    return real_execve ? real_execve(path, argv, envp)
-                       : (int)syscall(SYS_execve, path, argv, envp);
+    return real_execve ? real_execve(path, argv, envp) : (int)syscall(SYS_execve, path, argv, envp);
 }
 
 FAA_EXPORT __attribute__((noreturn)) void abort(void)

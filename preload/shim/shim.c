@@ -3,7 +3,8 @@
 //
 // Two roads lead into an interpreter. `python` itself, static or shared, is reached by the audit
 // hook of audit.c: it tells when the program is about to run, with the interpreter ready. Programs
-// that embed Python are reached by the functions of embed.c. Whichever comes first starts the agent.
+// that embed Python are reached by the functions of embed.c. Whichever comes first starts the
+// agent.
 #include "shim/shim.h"
 
 #include "agent/entry.h"

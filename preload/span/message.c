@@ -10,8 +10,7 @@ static struct faa_str head(struct faa_str message)
     static const struct faa_str tails[] = {FAA_STR("\n[SQL: "), FAA_STR("\n[parameters: "),
                                            FAA_STR("\nDETAIL:")};
     for (size_t i = 0; i < FAA_COUNT(tails); i++) {
-        const char *at =
-            message.n ? memmem(message.p, message.n, tails[i].p, tails[i].n) : NULL;
+        const char *at = message.n ? memmem(message.p, message.n, tails[i].p, tails[i].n) : NULL;
         if (at)
             message.n = (size_t)(at - message.p);
     }

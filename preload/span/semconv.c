@@ -2,10 +2,9 @@
 // The table behind the attribute keys.
 #include "span/semconv.h"
 
-static const char *const names[FAA_KEY_COUNT] = {
-    [FAA_KEY_NONE] = "",
+static const char *const names[FAA_KEY_COUNT] = {[FAA_KEY_NONE] = "",
 #define X(id, name) [FAA_KEY_##id] = name,
-    FAA_SEMCONV(X)
+                                                 FAA_SEMCONV(X)
 #undef X
 };
 

@@ -245,8 +245,8 @@ uint64_t faa_span_now(const struct faa_span *span)
 static void write_record(const struct faa_span *span, uint64_t end_ns)
 {
     size_t scope_len = strnlen(span->scope, SCOPE_MAX);
-    size_t strings = (size_t)span->name_len + 1 + scope_len + 1 + span->context.tracestate_len +
-                     1 + span->message_len + 1;
+    size_t strings = (size_t)span->name_len + 1 + scope_len + 1 + span->context.tracestate_len + 1 +
+                     span->message_len + 1;
     size_t size = sizeof(struct faa_record) + align8(strings) + span->items_len;
     struct faa_record *record = faa_tracer_reserve(size);
     if (!record)

@@ -15,9 +15,21 @@ enum keyword {
     KW_OBJECT, // A kind of object.
     KW_DML,    // Its target follows INTO or FROM.
     KW_UPDATE,
-    KW_SKIP,   // Stands between an operation and its target.
-    KW_SELECT, KW_FROM, KW_JOIN, KW_INTO, KW_USING, KW_WITH, KW_AS, KW_SET, KW_IN, KW_VALUES,
-    KW_CONSTANT, KW_CLAUSE, KW_DISTINCT, KW_IDENTIFIED
+    KW_SKIP, // Stands between an operation and its target.
+    KW_SELECT,
+    KW_FROM,
+    KW_JOIN,
+    KW_INTO,
+    KW_USING,
+    KW_WITH,
+    KW_AS,
+    KW_SET,
+    KW_IN,
+    KW_VALUES,
+    KW_CONSTANT,
+    KW_CLAUSE,
+    KW_DISTINCT,
+    KW_IDENTIFIED
 };
 
 // What the next name is, and what may follow it.
@@ -27,17 +39,17 @@ enum { MAX_CTES = 8 };
 
 struct sql {
     struct faa_sql_lexer lex;
-    uint64_t from_names;   // Bit n: at depth n the next FROM is followed by tables.
-    unsigned depth;        // Open parentheses and one, so that in the fields below 0 means none.
-    unsigned with;         // Depth of a WITH whose main operation has not come.
-    unsigned columns;      // Depth of the column list that we are in.
-    unsigned set;          // Depth of the SET clause that we are in.
-    unsigned values;       // Depth of the VALUES rows that we are in.
-    unsigned list;         // Depth at which a comma leads to another target.
-    unsigned char pending; // NAME_… of a name that is to come.
-    unsigned char named;   // NAME_… of the target just seen.
-    unsigned char after;   // Words left, behind a target, that may still be its alias.
-    unsigned char path;    // Inside a dotted name: 1 behind a part, 2 behind a dot.
+    uint64_t from_names;      // Bit n: at depth n the next FROM is followed by tables.
+    unsigned depth;           // Open parentheses and one, so that in the fields below 0 means none.
+    unsigned with;            // Depth of a WITH whose main operation has not come.
+    unsigned columns;         // Depth of the column list that we are in.
+    unsigned set;             // Depth of the SET clause that we are in.
+    unsigned values;          // Depth of the VALUES rows that we are in.
+    unsigned list;            // Depth at which a comma leads to another target.
+    unsigned char pending;    // NAME_… of a name that is to come.
+    unsigned char named;      // NAME_… of the target just seen.
+    unsigned char after;      // Words left, behind a target, that may still be its alias.
+    unsigned char path;       // Inside a dotted name: 1 behind a part, 2 behind a dot.
     unsigned char statement;  // A statement may start here.
     unsigned char nested;     // An operation of a WITH may start here.
     unsigned char ddl;        // The kind of object is to come.
@@ -60,23 +72,56 @@ static enum keyword find_keyword(const struct faa_sql_token *t)
     } by_length[13][14] = {
         [2] = {{"AS", KW_AS}, {"IN", KW_IN}, {"ON", KW_CLAUSE}, {"OR", KW_SKIP}, {"IF", KW_SKIP}},
         [3] = {{"SET", KW_SET}, {"NOT", KW_SKIP}},
-        [4] = {{"FROM", KW_FROM}, {"JOIN", KW_JOIN}, {"INTO", KW_INTO}, {"WITH", KW_WITH},
-               {"NULL", KW_CONSTANT}, {"TRUE", KW_CONSTANT}, {"CALL", KW_CALL}, {"EXEC", KW_CALL},
-               {"COPY", KW_CALL}, {"DROP", KW_DDL}, {"VIEW", KW_OBJECT}, {"TYPE", KW_OBJECT},
-               {"ONLY", KW_SKIP}, {"TEMP", KW_SKIP}},
-        [5] = {{"WHERE", KW_CLAUSE}, {"ORDER", KW_CLAUSE}, {"LIMIT", KW_CLAUSE},
-               {"FALSE", KW_CONSTANT}, {"USING", KW_USING}, {"TABLE", KW_OBJECT},
-               {"INDEX", KW_OBJECT}, {"MERGE", KW_DML}, {"ALTER", KW_DDL}},
-        [6] = {{"SELECT", KW_SELECT}, {"INSERT", KW_DML}, {"UPDATE", KW_UPDATE},
-               {"DELETE", KW_DML}, {"VALUES", KW_VALUES}, {"CREATE", KW_DDL}, {"PRAGMA", KW_CALL},
-               {"SCHEMA", KW_OBJECT}, {"UNIQUE", KW_SKIP}, {"EXISTS", KW_SKIP},
+        [4] = {{"FROM", KW_FROM},
+               {"JOIN", KW_JOIN},
+               {"INTO", KW_INTO},
+               {"WITH", KW_WITH},
+               {"NULL", KW_CONSTANT},
+               {"TRUE", KW_CONSTANT},
+               {"CALL", KW_CALL},
+               {"EXEC", KW_CALL},
+               {"COPY", KW_CALL},
+               {"DROP", KW_DDL},
+               {"VIEW", KW_OBJECT},
+               {"TYPE", KW_OBJECT},
+               {"ONLY", KW_SKIP},
+               {"TEMP", KW_SKIP}},
+        [5] = {{"WHERE", KW_CLAUSE},
+               {"ORDER", KW_CLAUSE},
+               {"LIMIT", KW_CLAUSE},
+               {"FALSE", KW_CONSTANT},
+               {"USING", KW_USING},
+               {"TABLE", KW_OBJECT},
+               {"INDEX", KW_OBJECT},
+               {"MERGE", KW_DML},
+               {"ALTER", KW_DDL}},
+        [6] = {{"SELECT", KW_SELECT},
+               {"INSERT", KW_DML},
+               {"UPDATE", KW_UPDATE},
+               {"DELETE", KW_DML},
+               {"VALUES", KW_VALUES},
+               {"CREATE", KW_DDL},
+               {"PRAGMA", KW_CALL},
+               {"SCHEMA", KW_OBJECT},
+               {"UNIQUE", KW_SKIP},
+               {"EXISTS", KW_SKIP},
                {"IGNORE", KW_SKIP}},
-        [7] = {{"REPLACE", KW_DML}, {"EXECUTE", KW_CALL}, {"TRIGGER", KW_OBJECT},
-               {"DEFAULT", KW_CONSTANT}, {"LATERAL", KW_SKIP}},
-        [8] = {{"TRUNCATE", KW_DDL}, {"DATABASE", KW_OBJECT}, {"SEQUENCE", KW_OBJECT},
-               {"FUNCTION", KW_OBJECT}, {"DISTINCT", KW_DISTINCT}, {"UNLOGGED", KW_SKIP}},
-        [9] = {{"PROCEDURE", KW_OBJECT}, {"EXTENSION", KW_OBJECT}, {"RETURNING", KW_CLAUSE},
-               {"TEMPORARY", KW_SKIP}, {"RECURSIVE", KW_SKIP}},
+        [7] = {{"REPLACE", KW_DML},
+               {"EXECUTE", KW_CALL},
+               {"TRIGGER", KW_OBJECT},
+               {"DEFAULT", KW_CONSTANT},
+               {"LATERAL", KW_SKIP}},
+        [8] = {{"TRUNCATE", KW_DDL},
+               {"DATABASE", KW_OBJECT},
+               {"SEQUENCE", KW_OBJECT},
+               {"FUNCTION", KW_OBJECT},
+               {"DISTINCT", KW_DISTINCT},
+               {"UNLOGGED", KW_SKIP}},
+        [9] = {{"PROCEDURE", KW_OBJECT},
+               {"EXTENSION", KW_OBJECT},
+               {"RETURNING", KW_CLAUSE},
+               {"TEMPORARY", KW_SKIP},
+               {"RECURSIVE", KW_SKIP}},
         [10] = {{"IDENTIFIED", KW_IDENTIFIED}},
         [12] = {{"MATERIALIZED", KW_SKIP}, {"CONCURRENTLY", KW_SKIP}},
     };

@@ -5,10 +5,9 @@
 #include <strings.h>
 
 const unsigned char faa_sql_class[256] = {
-    [0 ... ' '] = FAA_SQL_SPACE,      [0x7f] = FAA_SQL_SPACE,
-    ['$'] = FAA_SQL_DOLLAR,           ['0' ... '9'] = FAA_SQL_DIGIT,
-    ['A' ... 'Z'] = FAA_SQL_LETTER,   ['a' ... 'z'] = FAA_SQL_LETTER,
-    ['_'] = FAA_SQL_LETTER,           [0x80 ... 0xff] = FAA_SQL_LETTER,
+    [0 ... ' '] = FAA_SQL_SPACE,   [0x7f] = FAA_SQL_SPACE,           ['$'] = FAA_SQL_DOLLAR,
+    ['0' ... '9'] = FAA_SQL_DIGIT, ['A' ... 'Z'] = FAA_SQL_LETTER,   ['a' ... 'z'] = FAA_SQL_LETTER,
+    ['_'] = FAA_SQL_LETTER,        [0x80 ... 0xff] = FAA_SQL_LETTER,
 };
 
 static size_t left(const struct faa_sql_lexer *s)
@@ -117,8 +116,12 @@ static const unsigned char *q_quoted_end(const unsigned char *p, const unsigned 
     if (end - p < 2)
         return end;
     unsigned char c = p[1];
-    const unsigned char close[2] = {
-        c == '[' ? ']' : c == '(' ? ')' : c == '{' ? '}' : c == '<' ? '>' : c, '\''};
+    const unsigned char close[2] = {c == '['   ? ']'
+                                    : c == '(' ? ')'
+                                    : c == '{' ? '}'
+                                    : c == '<' ? '>'
+                                               : c,
+                                    '\''};
     const unsigned char *found = memmem(p + 2, (size_t)(end - p - 2), close, 2);
     return found ? found + 2 : end;
 }
@@ -208,7 +211,7 @@ static enum faa_sql_kind lex_bracket(struct faa_sql_lexer *s)
             (c == '/' && next == '*'))
             agreed = 0;
         if (faa_sql_class[c] == FAA_SQL_DIGIT ? faa_sql_class[p[-1]] < FAA_SQL_DOLLAR
-                                   : c != ' ' && faa_sql_class[c] != FAA_SQL_LETTER)
+                                              : c != ' ' && faa_sql_class[c] != FAA_SQL_LETTER)
             words = 0;
     }
     agreed = agreed && p < s->end;

@@ -133,15 +133,14 @@ static int is_listed(struct faa_str key, const char *const *list, size_t count)
 static int is_secret(struct faa_str written, size_t value_len)
 {
     static const char *const conventions[] = {
-        "AWSAccessKeyId",       "Signature",       "sig",              "X-Amz-Credential",
-        "X-Amz-Security-Token", "X-Amz-Signature", "X-Goog-Signature",
+        "AWSAccessKeyId",  "Signature",        "sig", "X-Amz-Credential", "X-Amz-Security-Token",
+        "X-Amz-Signature", "X-Goog-Signature",
     };
     static const char *const ours[] = {
-        "accesskey",    "accesstoken", "apikey",       "auth",       "authorization",
-        "authtoken",    "clientsecret", "credentials", "idtoken",    "jwt",
-        "passphrase",   "passwd",      "password",     "privatekey", "pwd",
-        "refreshtoken", "secret",      "secretkey",    "sessiontoken", "token",
-        "xapikey",
+        "accesskey",    "accesstoken", "apikey",  "auth",         "authorization", "authtoken",
+        "clientsecret", "credentials", "idtoken", "jwt",          "passphrase",    "passwd",
+        "password",     "privatekey",  "pwd",     "refreshtoken", "secret",        "secretkey",
+        "sessiontoken", "token",       "xapikey",
     };
     char room[KEY_MAX];
     struct faa_str key = innermost(decode_key(written, room));

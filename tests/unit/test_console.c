@@ -127,7 +127,10 @@ END_TEST
 START_TEST(no_command_reaches_the_terminal)
 {
     builder_begin(&b, FAA_KIND_SERVER, 1, 1, 0, 0, 0,
-                  "\x1b[31mred\x07 \xc2\x9b" "31m \xe2\x80\xae" "drawkcab \x7f \xe2\x81\xa7", "f");
+                  "\x1b[31mred\x07 \xc2\x9b"
+                  "31m \xe2\x80\xae"
+                  "drawkcab \x7f \xe2\x81\xa7",
+                  "f");
     builder_str(&b, 0, FAA_KEY_URL_PATH,
                 "/caf\xc3\xa9/\xe2\x82\xac/\xf0\x9f\x98\x80\x1b]0;title\x07");
     add();

@@ -65,9 +65,15 @@ END_TEST
 
 START_TEST(unusable_endpoints_are_refused)
 {
-    static const char *const bad[] = {"",         "localhost:4318",     "ftp://host/",
-                                      "file:///etc/passwd", "http://", "http://host:99999",
-                                      "http://ho st/", "://", "unix:/run/sock"};
+    static const char *const bad[] = {"",
+                                      "localhost:4318",
+                                      "ftp://host/",
+                                      "file:///etc/passwd",
+                                      "http://",
+                                      "http://host:99999",
+                                      "http://ho st/",
+                                      "://",
+                                      "unix:/run/sock"};
     for (size_t i = 0; i < FAA_COUNT(bad); i++)
         ck_assert_msg(faa_endpoint_init(&endpoint, bad[i], NULL) == -1, "%s", bad[i]);
     ck_assert_int_eq(faa_endpoint_init(&endpoint, NULL, NULL), -1);

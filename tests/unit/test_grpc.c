@@ -71,8 +71,11 @@ END_TEST
 
 START_TEST(a_status_that_is_no_number_is_unknown)
 {
-    static const char *const bad[] = {"grpc-status: -1", "grpc-status:", "grpc-status: 1x",
-                                      "grpc-status: 17", "grpc-status: 00000000000000000000",
+    static const char *const bad[] = {"grpc-status: -1",
+                                      "grpc-status:",
+                                      "grpc-status: 1x",
+                                      "grpc-status: 17",
+                                      "grpc-status: 00000000000000000000",
                                       "grpc-status: 99999999999999"};
     for (size_t i = 0; i < FAA_COUNT(bad); i++) {
         grpc_answer(bad[i]);
@@ -156,9 +159,10 @@ START_TEST(damaged_messages_mean_nothing)
                          longer[] = {0, 255, 255, 255, 255, 0x0a, 6, 8, 2},
                          negative[] = {0,    0,    0,    0,    13,   0x0a, 11,   0x08, 0xff,
                                        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01};
-    static const struct faa_str bodies[] = {
-        {(const char *)compressed, sizeof(compressed)}, {(const char *)cut, sizeof(cut)},
-        {(const char *)longer, sizeof(longer)}, {(const char *)negative, sizeof(negative)}};
+    static const struct faa_str bodies[] = {{(const char *)compressed, sizeof(compressed)},
+                                            {(const char *)cut, sizeof(cut)},
+                                            {(const char *)longer, sizeof(longer)},
+                                            {(const char *)negative, sizeof(negative)}};
     for (size_t i = 0; i < FAA_COUNT(bodies); i++) {
         grpc_answer("grpc-status: 0");
         ck_assert_int_eq(faa_answer_body(&answer, bodies[i].p, bodies[i].n), 0);

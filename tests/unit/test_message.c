@@ -22,8 +22,8 @@ static void expect(const struct redaction *cases, size_t count)
 START_TEST(an_ordinary_message_is_unchanged)
 {
     static const char *const texts[] = {
-        "", "division by zero", "what? nothing", "is it 5 ? 6", "no: such // thing", "a://b",
-        "line one\nline two", "caf\xc3\xa9 <1 & 2>",
+        "",      "division by zero",   "what? nothing",       "is it 5 ? 6", "no: such // thing",
+        "a://b", "line one\nline two", "caf\xc3\xa9 <1 & 2>",
     };
     for (size_t i = 0; i < FAA_COUNT(texts); i++)
         expect(&(struct redaction){texts[i], texts[i]}, 1);

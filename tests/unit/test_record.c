@@ -36,9 +36,14 @@ static void put_item(struct builder *b, struct faa_item item, const void *value)
 static void build_header(struct builder *b)
 {
     memset(b, 0, sizeof(*b));
-    b->u.head = (struct faa_record){.kind = FAA_KIND_SERVER, .status = FAA_STATUS_ERROR,
-                                    .start_ns = 1000, .end_ns = 2000, .flags = FAA_FLAG_SAMPLED,
-                                    .name_len = 4, .scope_len = 5, .tracestate_len = 3,
+    b->u.head = (struct faa_record){.kind = FAA_KIND_SERVER,
+                                    .status = FAA_STATUS_ERROR,
+                                    .start_ns = 1000,
+                                    .end_ns = 2000,
+                                    .flags = FAA_FLAG_SAMPLED,
+                                    .name_len = 4,
+                                    .scope_len = 5,
+                                    .tracestate_len = 3,
                                     .message_len = 4};
     b->u.head.trace_id[15] = 1;
     b->u.head.span_id[0] = 1;
@@ -168,7 +173,7 @@ START_TEST(impossible_items_are_refused)
         {FAA_ITEM_STR, 0, FAA_KEY_NONE, 8},
         {FAA_ITEM_STR, 0, FAA_KEY_COUNT, 8},
         {FAA_ITEM_STR, 2, FAA_KEY_URL_PATH, 8},
-        {FAA_ITEM_STR, 1, FAA_KEY_URL_PATH, 8}, // Of no event.
+        {FAA_ITEM_STR, 1, FAA_KEY_URL_PATH, 8},  // Of no event.
         {FAA_ITEM_STR, 0, FAA_KEY_URL_PATH, 17}, // With a NUL inside.
         {FAA_ITEM_INT, 0, FAA_KEY_URL_PATH, 7},
         {FAA_ITEM_INT, 0, FAA_KEY_URL_PATH, 16},

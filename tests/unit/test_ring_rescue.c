@@ -168,8 +168,8 @@ static void rescue(int fd, struct progress *progress)
 
 START_TEST(all_that_a_killed_process_committed_is_rescued)
 {
-    struct progress *progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE,
-                                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct progress *progress =
+        mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(progress, MAP_FAILED);
     for (uint64_t round = 0; round < KILL_ROUNDS; round++) {
         memset(progress, 0, sizeof(*progress));

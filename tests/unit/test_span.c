@@ -122,8 +122,8 @@ static const char state[] = "rojo=1,congo=2";
 
 static struct faa_span_context remote_parent(void)
 {
-    struct faa_span_context parent = {.flags = 1, .remote = 1, .tracestate = state,
-                                      .tracestate_len = sizeof(state) - 1};
+    struct faa_span_context parent = {
+        .flags = 1, .remote = 1, .tracestate = state, .tracestate_len = sizeof(state) - 1};
     memset(parent.trace_id, 0xaa, sizeof(parent.trace_id));
     memset(parent.span_id, 0xbb, sizeof(parent.span_id));
     return parent;
@@ -473,8 +473,8 @@ START_TEST(memory_that_runs_out_costs_attributes_and_nothing_else)
         ck_assert_uint_eq(item.key, FAA_KEY_CLIENT_PORT);
         dropped = view.record->dropped;
         // Six things may be missing: tracestate, four values, message.
-        ck_assert_uint_eq(dropped, 6u - (view.record->item_count - 2u) -
-                                       (view.tracestate.n > 0) - (view.message.n > 0));
+        ck_assert_uint_eq(dropped, 6u - (view.record->item_count - 2u) - (view.tracestate.n > 0) -
+                                       (view.message.n > 0));
         faa_span_fini(&span);
     }
 }
@@ -501,14 +501,30 @@ START_TEST(any_sequence_of_calls_gives_a_record_that_opens)
             if (text.n > sizeof(bytes) - at)
                 text.n = sizeof(bytes) - at;
             switch (r % 8) {
-            case 0: faa_span_set_name(&span, text); continue;
-            case 1: faa_span_set_status(&span, r % 3, text); continue;
-            case 2: faa_span_set_int(&span, key, (int64_t)r); break;
-            case 3: faa_span_set_bool(&span, key, (int)r); break;
-            case 4: faa_span_add_event(&span, text); break;
-            case 5: faa_span_event_set_str(&span, key, text); break;
-            case 6: faa_span_event_set_int(&span, key, (int64_t)r); break;
-            default: faa_span_set_str(&span, key, text); break;
+            case 0:
+                faa_span_set_name(&span, text);
+                continue;
+            case 1:
+                faa_span_set_status(&span, r % 3, text);
+                continue;
+            case 2:
+                faa_span_set_int(&span, key, (int64_t)r);
+                break;
+            case 3:
+                faa_span_set_bool(&span, key, (int)r);
+                break;
+            case 4:
+                faa_span_add_event(&span, text);
+                break;
+            case 5:
+                faa_span_event_set_str(&span, key, text);
+                break;
+            case 6:
+                faa_span_event_set_int(&span, key, (int64_t)r);
+                break;
+            default:
+                faa_span_set_str(&span, key, text);
+                break;
             }
             asked++;
         }

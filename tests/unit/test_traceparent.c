@@ -44,7 +44,9 @@ START_TEST(these_headers_are_accepted)
     static const struct faa_str headers[] = {
         FAA_STR("00-" TRACE "-" PARENT "-00"),
         FAA_STR("00-" TRACE "-" PARENT "-ff"),
-        FAA_STR(" " GOOD), FAA_STR(GOOD " "), FAA_STR("\t " GOOD " \t"),
+        FAA_STR(" " GOOD),
+        FAA_STR(GOOD " "),
+        FAA_STR("\t " GOOD " \t"),
         FAA_STR("00-00000000000000000000000000000001-0000000000000001-01"),
         // Future versions, which may say more behind another dash.
         FAA_STR("01-" TRACE "-" PARENT "-01"),
@@ -64,14 +66,25 @@ END_TEST
 START_TEST(these_headers_are_refused)
 {
     static const struct faa_str headers[] = {
-        FAA_STR(""), FAA_STR(" "), FAA_STR("00"), FAA_STR("00-"), FAA_STR("-"),
+        FAA_STR(""),
+        FAA_STR(" "),
+        FAA_STR("00"),
+        FAA_STR("00-"),
+        FAA_STR("-"),
         // The version.
-        FAA_STR("ff-" TRACE "-" PARENT "-01"), FAA_STR("0x-" TRACE "-" PARENT "-01"),
-        FAA_STR(".0-" TRACE "-" PARENT "-01"), FAA_STR("0-" TRACE "-" PARENT "-01"),
-        FAA_STR("000-" TRACE "-" PARENT "-01"), FAA_STR("FE-" TRACE "-" PARENT "-01"),
+        FAA_STR("ff-" TRACE "-" PARENT "-01"),
+        FAA_STR("0x-" TRACE "-" PARENT "-01"),
+        FAA_STR(".0-" TRACE "-" PARENT "-01"),
+        FAA_STR("0-" TRACE "-" PARENT "-01"),
+        FAA_STR("000-" TRACE "-" PARENT "-01"),
+        FAA_STR("FE-" TRACE "-" PARENT "-01"),
         // Version 00 has nothing behind its flags, and later ones have a dash there.
-        FAA_STR(GOOD "-"), FAA_STR(GOOD "-what"), FAA_STR(GOOD "0"), FAA_STR(GOOD "."),
-        FAA_STR("cc-" TRACE "-" PARENT "-01.what"), FAA_STR("cc-" TRACE "-" PARENT "-010"),
+        FAA_STR(GOOD "-"),
+        FAA_STR(GOOD "-what"),
+        FAA_STR(GOOD "0"),
+        FAA_STR(GOOD "."),
+        FAA_STR("cc-" TRACE "-" PARENT "-01.what"),
+        FAA_STR("cc-" TRACE "-" PARENT "-010"),
         // The trace id.
         FAA_STR("00-00000000000000000000000000000000-" PARENT "-01"),
         FAA_STR("00-0AF7651916CD43DD8448EB211C80319C-" PARENT "-01"),
@@ -80,17 +93,27 @@ START_TEST(these_headers_are_refused)
         FAA_STR("00-0af7651916cd43dd8448eb211c80319-" PARENT "-01"),
         FAA_STR("00-" TRACE "0-" PARENT "-01"),
         // The parent id.
-        FAA_STR("00-" TRACE "-0000000000000000-01"), FAA_STR("00-" TRACE "-B7AD6B7169203331-01"),
-        FAA_STR("00-" TRACE "-.7ad6b7169203331-01"), FAA_STR("00-" TRACE "-b7ad6b716920333-01"),
+        FAA_STR("00-" TRACE "-0000000000000000-01"),
+        FAA_STR("00-" TRACE "-B7AD6B7169203331-01"),
+        FAA_STR("00-" TRACE "-.7ad6b7169203331-01"),
+        FAA_STR("00-" TRACE "-b7ad6b716920333-01"),
         FAA_STR("00-" TRACE "-b7ad6b71692033310-01"),
         // The flags.
-        FAA_STR("00-" TRACE "-" PARENT "-.0"), FAA_STR("00-" TRACE "-" PARENT "-0."),
-        FAA_STR("00-" TRACE "-" PARENT "-1"), FAA_STR("00-" TRACE "-" PARENT "-"),
-        FAA_STR("00-" TRACE "-" PARENT "-0A"), FAA_STR("00-" TRACE "-" PARENT),
+        FAA_STR("00-" TRACE "-" PARENT "-.0"),
+        FAA_STR("00-" TRACE "-" PARENT "-0."),
+        FAA_STR("00-" TRACE "-" PARENT "-1"),
+        FAA_STR("00-" TRACE "-" PARENT "-"),
+        FAA_STR("00-" TRACE "-" PARENT "-0A"),
+        FAA_STR("00-" TRACE "-" PARENT),
         // Separators, blanks, and two headers in one.
-        FAA_STR("00_" TRACE "-" PARENT "-01"), FAA_STR("00-" TRACE "_" PARENT "-01"),
-        FAA_STR("00-" TRACE "-" PARENT "_01"), FAA_STR("00-" TRACE "- " PARENT "-01"),
-        FAA_STR("\n" GOOD), FAA_STR(GOOD "\r"), FAA_STR(GOOD "," GOOD), FAA_STR(GOOD "\0"),
+        FAA_STR("00_" TRACE "-" PARENT "-01"),
+        FAA_STR("00-" TRACE "_" PARENT "-01"),
+        FAA_STR("00-" TRACE "-" PARENT "_01"),
+        FAA_STR("00-" TRACE "- " PARENT "-01"),
+        FAA_STR("\n" GOOD),
+        FAA_STR(GOOD "\r"),
+        FAA_STR(GOOD "," GOOD),
+        FAA_STR(GOOD "\0"),
     };
     for (size_t i = 0; i < FAA_COUNT(headers); i++) {
         struct faa_span_context context, before;

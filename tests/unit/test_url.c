@@ -27,12 +27,20 @@ static void expect(redact_fn redact, const struct redaction *cases, size_t count
 START_TEST(a_url_without_secrets_is_unchanged)
 {
     static const char *const urls[] = {
-        "", "https://example.com", "http://h:80/a/b?x=1&y=2#top", "/p@th?e=f@g",
-        "http://[::1]:8/x?y", "http://h/?token",
+        "",
+        "https://example.com",
+        "http://h:80/a/b?x=1&y=2#top",
+        "/p@th?e=f@g",
+        "http://[::1]:8/x?y",
+        "http://h/?token",
         "http://h/?tokens=1&monkey=2&sort_key=name&page_token=3&author=x",
-        "http://h/?key=name&Sig=a&signature=b&x-amz-algorithm=c", "http://h/@user/pass:word@x",
-        "http://h/?&&==&;;?#", "http://b\xc3\xbc.example/\xe5\x90\x8d?q=\xf0\x9f\x98\x80", "*",
-        "http://h/?%zz=1&%", "not a url",
+        "http://h/?key=name&Sig=a&signature=b&x-amz-algorithm=c",
+        "http://h/@user/pass:word@x",
+        "http://h/?&&==&;;?#",
+        "http://b\xc3\xbc.example/\xe5\x90\x8d?q=\xf0\x9f\x98\x80",
+        "*",
+        "http://h/?%zz=1&%",
+        "not a url",
     };
     for (size_t i = 0; i < FAA_COUNT(urls); i++)
         expect(faa_url_redact, &(struct redaction){urls[i], urls[i]}, 1);
@@ -259,11 +267,30 @@ END_TEST
 START_TEST(what_is_no_http_url_is_refused)
 {
     static const char *const urls[] = {
-        "",           "http",           "http://",       "https://",       "http:///x",
-        "ftp://h/",   "//h/",           "h/x",           "http://:80/",    "http://h:0/",
-        "http://h:x", "http://h:65536", "http://h:-1",   "http://h:99999999999999999999",
-        "http://[::1", "http://[]/",    "http://[::1]x", "http://::1/",    "http://a b/",
-        "http://a\\b/", "http://a\tb/", "http://u@/",    "http:/h/",       " http://h/",
+        "",
+        "http",
+        "http://",
+        "https://",
+        "http:///x",
+        "ftp://h/",
+        "//h/",
+        "h/x",
+        "http://:80/",
+        "http://h:0/",
+        "http://h:x",
+        "http://h:65536",
+        "http://h:-1",
+        "http://h:99999999999999999999",
+        "http://[::1",
+        "http://[]/",
+        "http://[::1]x",
+        "http://::1/",
+        "http://a b/",
+        "http://a\\b/",
+        "http://a\tb/",
+        "http://u@/",
+        "http:/h/",
+        " http://h/",
     };
     for (size_t i = 0; i < FAA_COUNT(urls); i++) {
         struct faa_url u = {.port = 7};

@@ -31,11 +31,15 @@ static void check_clean(struct faa_str in, size_t cap, struct faa_str expected)
 START_TEST(valid_text_stays_as_it_is)
 {
     static const struct faa_str texts[] = {
-        FAA_STR(""), FAA_STR("a"), FAA_STR("plain text of some length, over eight bytes\x7f\x01"),
+        FAA_STR(""),
+        FAA_STR("a"),
+        FAA_STR("plain text of some length, over eight bytes\x7f\x01"),
         FAA_STR("\xc2\x80 \xdf\xbf"),
         FAA_STR("\xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xef\xbf\xbf"),
         FAA_STR("\xf0\x90\x80\x80 \xf4\x8f\xbf\xbf"),
-        FAA_STR("12345678\xc3\xa9" "12345678\xe2\x82\xac" "1234567\xf0\x9f\x98\x80")};
+        FAA_STR("12345678\xc3\xa9"
+                "12345678\xe2\x82\xac"
+                "1234567\xf0\x9f\x98\x80")};
     for (size_t i = 0; i < FAA_COUNT(texts); i++)
         check_clean(texts[i], FAA_UTF8_CLEAN_MAX(texts[i].n), texts[i]);
 }
@@ -47,18 +51,20 @@ START_TEST(each_invalid_byte_becomes_the_replacement_character)
         struct faa_str in, out;
     } cases[] = {
         {FAA_STR("\0"), FAA_STR(BAD)},
-        {FAA_STR("1234567\0" "1234567\0"), FAA_STR("1234567" BAD "1234567" BAD)},
+        {FAA_STR("1234567\0"
+                 "1234567\0"),
+         FAA_STR("1234567" BAD "1234567" BAD)},
         {FAA_STR("a\x80z"), FAA_STR("a" BAD "z")},
-        {FAA_STR("\xc0\xaf"), FAA_STR(BAD BAD)},                 // Overlong.
+        {FAA_STR("\xc0\xaf"), FAA_STR(BAD BAD)}, // Overlong.
         {FAA_STR("\xc1\xbf"), FAA_STR(BAD BAD)},
         {FAA_STR("\xe0\x9f\xbf"), FAA_STR(BAD BAD BAD)},
         {FAA_STR("\xf0\x8f\xbf\xbf"), FAA_STR(BAD BAD BAD BAD)},
-        {FAA_STR("\xed\xa0\x80"), FAA_STR(BAD BAD BAD)},         // A surrogate.
+        {FAA_STR("\xed\xa0\x80"), FAA_STR(BAD BAD BAD)}, // A surrogate.
         {FAA_STR("\xed\xbf\xbf"), FAA_STR(BAD BAD BAD)},
         {FAA_STR("\xf4\x90\x80\x80"), FAA_STR(BAD BAD BAD BAD)}, // Above U+10FFFF.
         {FAA_STR("\xf5\x80\x80\x80"), FAA_STR(BAD BAD BAD BAD)},
         {FAA_STR("\xfe\xff"), FAA_STR(BAD BAD)},
-        {FAA_STR("\xe2\x82"), FAA_STR(BAD BAD)},                 // Cut off.
+        {FAA_STR("\xe2\x82"), FAA_STR(BAD BAD)}, // Cut off.
         {FAA_STR("\xe2\x82z"), FAA_STR(BAD BAD "z")},
         {FAA_STR("\xf0\x9f\x98"), FAA_STR(BAD BAD BAD)},
         {FAA_STR("\xe2\x28\xa1"), FAA_STR(BAD "\x28" BAD)},
