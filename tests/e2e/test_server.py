@@ -240,11 +240,11 @@ def test_host_route_needs_no_path_of_its_own(cases: Served) -> None:
 
 
 def test_route_includes_the_applications_root(serve: Serve) -> None:
-    served = serve("basic_fastapi:app", "--root-path", "/root", "--loop", "asyncio")
+    served = serve("basic_fastapi:app", "--root-path", "/api", "--loop", "asyncio")
     _, span = served.get("/items/3")
-    assert span.name == "GET /root/items/{item_id}"
+    assert span.name == "GET /api/items/{item_id}"
     _, span = served.get("/sub/things/3")
-    assert span.name == "GET /root/sub/things/{thing}"
+    assert span.name == "GET /api/sub/things/{thing}"
     _, span = served.get("/nowhere")
     assert (span.name, span.attributes.get("http.route")) == ("GET", None)
 
