@@ -58,27 +58,31 @@ int faa_asgi_is_noted(PyObject *route)
     return noted_routes && PyType_IsSubtype(faa_type_of(route), (PyTypeObject *)noted_routes);
 }
 
-void faa_asgi_note_mount(struct faa_str path)
+// Puts a template behind those of the mounts that the current request has gone through.
+static void note(struct faa_str path, int is_mount)
 {
     PyObject *span = current_request();
     if (!span)
         return;
     struct faa_request *r = request_of(span);
     append_route(r, r->mount_len, path);
-    r->mount_len = r->route_len;
-    r->has_mount = 1;
+    if (is_mount) {
+        r->mount_len = r->route_len;
+        r->has_mount = 1;
+    } else {
+        r->has_route = 1;
+    }
     Py_DecRef(span);
+}
+
+void faa_asgi_note_mount(struct faa_str path)
+{
+    note(path, 1);
 }
 
 void faa_asgi_note_route(struct faa_str path)
 {
-    PyObject *span = current_request();
-    if (!span)
-        return;
-    struct faa_request *r = request_of(span);
-    append_route(r, r->mount_len, path);
-    r->has_route = 1;
-    Py_DecRef(span);
+    note(path, 0);
 }
 
 // The application's root (uvicorn --root-path, FastAPI(root_path=…)) belongs to the route when it

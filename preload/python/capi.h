@@ -159,8 +159,6 @@ static inline int faa_is_a(PyObject *object, PyTypeObject *exact, unsigned long 
     PyTypeObject *type = faa_type_of(object);
     return type == exact || (PyType_GetFlags(type) & subclass_flag) != 0;
 }
-#define faa_is_str(o) faa_is_a((o), &PyUnicode_Type, Py_TPFLAGS_UNICODE_SUBCLASS)
-#define faa_is_bytes(o) faa_is_a((o), &PyBytes_Type, Py_TPFLAGS_BYTES_SUBCLASS)
 #define faa_is_int(o) faa_is_a((o), &PyLong_Type, Py_TPFLAGS_LONG_SUBCLASS)
 #define faa_is_tuple(o) faa_is_a((o), &PyTuple_Type, Py_TPFLAGS_TUPLE_SUBCLASS)
 #define faa_is_list(o) faa_is_a((o), &PyList_Type, Py_TPFLAGS_LIST_SUBCLASS)
