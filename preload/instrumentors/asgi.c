@@ -27,14 +27,24 @@ static void free_request(void *extra)
     free(request);
 }
 
-// The current request's span object (new reference), if it is not over.
+// The current request's span object (new reference), if it is not over. Spans of steps inside it
+// may be current; it is what they were activated in.
 static PyObject *current_request(void)
 {
-    PyObject *span = faa_context_current();
-    struct faa_request *request = span ? request_of(span) : NULL;
-    if (!request || !request->headers)
-        faa_clear(&span);
+    PyObject *current = faa_context_current(), *span = current;
+    while (span && !request_of(span))
+        span = faa_pyspan(span)->previous;
+    span = span && request_of(span)->headers ? faa_newref(span) : NULL;
+    Py_DecRef(current);
     return span;
+}
+
+void faa_asgi_add_wait(enum faa_wait what, uint64_t ns)
+{
+    PyObject *span = current_request();
+    if (span)
+        request_of(span)->wait_ns[what] += ns;
+    Py_DecRef(span);
 }
 
 static void append_route(struct faa_request *r, size_t at, struct faa_str path)
@@ -130,6 +140,17 @@ static void set_route(struct faa_span *span, struct faa_request *r)
     set_name(span, r->method, route);
 }
 
+static void set_waits(struct faa_span *span, const struct faa_request *r)
+{
+    static const enum faa_key keys[] = {
+        [FAA_WAIT_THREAD] = FAA_KEY_FAA_THREAD_POOL_WAIT_US,
+        [FAA_WAIT_CONNECTION] = FAA_KEY_FAA_DB_POOL_WAIT_US,
+    };
+    for (size_t i = 0; i < FAA_COUNT(keys); i++)
+        if (r->wait_ns[i])
+            faa_span_set_int(span, keys[i], (int64_t)(r->wait_ns[i] / 1000));
+}
+
 static void end_request(PyObject *object)
 {
     struct faa_span *span = &faa_pyspan(object)->span;
@@ -137,6 +158,7 @@ static void end_request(PyObject *object)
     if (!span->recording)
         return;
     set_route(span, r);
+    set_waits(span, r);
     faa_http_set_status(span, r->status, 500);
     faa_span_end(span, r->end_ns);
 }

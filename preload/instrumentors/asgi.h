@@ -8,6 +8,13 @@
 
 enum { FAA_ROUTE_MAX = 512 };
 
+/// What a request may have to wait for; see faa_asgi_add_wait.
+enum faa_wait {
+    FAA_WAIT_THREAD,     ///< A thread of the thread pool.
+    FAA_WAIT_CONNECTION, ///< A connection of a database pool.
+    FAA_WAIT_COUNT
+};
+
 /// What a request's span needs until it ends. Owned by its faa.span object.
 struct faa_request {
     PyObject *headers; ///< scope["headers"]: tells this request from another; NULL when it is over.
@@ -20,6 +27,7 @@ struct faa_request {
     int has_trailers;
     int has_begun; ///< The application runs; one that was called and not awaited is no request.
     uint64_t end_ns; ///< When the response was complete; 0: not yet.
+    uint64_t wait_ns[FAA_WAIT_COUNT]; ///< By enum faa_wait.
     char route[FAA_ROUTE_MAX]; ///< Templates of the mounts gone through, then the route's.
 };
 
@@ -42,6 +50,10 @@ int faa_asgi_is_noted(PyObject *route);
 /// Notes on the current request that a mount, or a route, with this path template handles it.
 void faa_asgi_note_mount(struct faa_str path);
 void faa_asgi_note_route(struct faa_str path);
+
+/// Adds to the time that the current request has waited for something; its SERVER span tells the sum.
+/// Call it in the request's context, on any thread that has the GIL. Without a request nothing happens.
+void faa_asgi_add_wait(enum faa_wait what, uint64_t ns);
 
 /// Reads the scope's method, URL, addresses and headers into the span, which is started here.
 void faa_asgi_read_scope(struct faa_span *span, struct faa_request *request, PyObject *scope,

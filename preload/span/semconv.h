@@ -18,6 +18,8 @@
     X(EXCEPTION_MESSAGE, "exception.message")                                                      \
     X(EXCEPTION_STACKTRACE, "exception.stacktrace")                                                \
     X(EXCEPTION_TYPE, "exception.type")                                                            \
+    X(FAA_DB_POOL_WAIT_US, "faa.db.pool.wait_us")                                                  \
+    X(FAA_THREAD_POOL_WAIT_US, "faa.thread_pool.wait_us")                                          \
     X(HTTP_REQUEST_METHOD, "http.request.method")                                                  \
     X(HTTP_REQUEST_METHOD_ORIGINAL, "http.request.method_original")                                \
     X(HTTP_REQUEST_RESEND_COUNT, "http.request.resend_count")                                      \
