@@ -35,7 +35,7 @@ static PyObject *route_hook(PyObject *wrapped, PyObject *data, PyObject *const *
         Py_DecRef(route);
         errno = saved;
     }
-    return faa_call(wrapped, args, nargsf, kwnames);
+    return faa_asgi_in_task(faa_call(wrapped, args, nargsf, kwnames));
 }
 
 static int install(PyObject *module)

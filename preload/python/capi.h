@@ -69,20 +69,26 @@ int faa_has_am_send(void);
     X(__module__)                                                                                  \
     X(__name__)                                                                                    \
     X(__qualname__)                                                                                \
+    X(__self__)                                                                                    \
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
     X(_faa_span)                                                                                   \
     X(_initializing)                                                                               \
+    X(body)                                                                                        \
+    X(bytes)                                                                                       \
     X(client)                                                                                      \
     X(close)                                                                                       \
+    X(closed)                                                                                      \
     X(co_filename)                                                                                 \
     X(co_name)                                                                                     \
     X(co_qualname)                                                                                 \
+    X(code)                                                                                        \
     X(copy)                                                                                        \
     X(cr_await)                                                                                    \
     X(create_module)                                                                               \
     X(database)                                                                                    \
     X(dialect)                                                                                     \
+    X(disconnected)                                                                                \
     X(effective_route_context)                                                                     \
     X(engine)                                                                                      \
     X(exec_module)                                                                                 \
@@ -93,6 +99,7 @@ int faa_has_am_send(void);
     X(headers)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
+    X(loaded_app)                                                                                  \
     X(loader)                                                                                      \
     X(method)                                                                                      \
     X(more_body)                                                                                   \
@@ -116,6 +123,7 @@ int faa_has_am_send(void);
     X(tb_frame)                                                                                    \
     X(tb_lineno)                                                                                   \
     X(tb_next)                                                                                     \
+    X(text)                                                                                        \
     X(throw)                                                                                       \
     X(trailers)                                                                                    \
     X(type)                                                                                        \
@@ -163,6 +171,20 @@ static inline int faa_is_a(PyObject *object, PyTypeObject *exact, unsigned long 
 #define faa_is_tuple(o) faa_is_a((o), &PyTuple_Type, Py_TPFLAGS_TUPLE_SUBCLASS)
 #define faa_is_list(o) faa_is_a((o), &PyList_Type, Py_TPFLAGS_LIST_SUBCLASS)
 #define faa_is_dict(o) faa_is_a((o), &PyDict_Type, Py_TPFLAGS_DICT_SUBCLASS)
+
+/// The item of a list or a tuple, borrowed; NULL behind its end and for anything else: an iterator
+/// is the application's, and not consumed.
+static inline PyObject *faa_sequence_item(PyObject *sequence, Py_ssize_t i)
+{
+    PyObject *item = NULL;
+    if (faa_is_tuple(sequence))
+        item = PyTuple_GetItem(sequence, i);
+    else if (faa_is_list(sequence))
+        item = PyList_GetItem(sequence, i);
+    if (!item)
+        PyErr_Clear();
+    return item;
+}
 
 /// Attribute and item look-ups: -1 error (cleared: ours never matter to the application), 0 absent,
 /// 1 found with a new reference in *out, which is NULL otherwise.

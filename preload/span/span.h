@@ -10,18 +10,18 @@
 #include "span/semconv.h"
 
 enum {
-    FAA_SPAN_NAME_MAX = 256,      ///< Bytes, with the NUL; longer names are cut.
+    FAA_SPAN_NAME_MAX = 256,       ///< Bytes, with the NUL; longer names are cut.
     FAA_SPAN_TRACESTATE_MAX = 512, ///< W3C asks for at least 512 characters to be kept.
-    FAA_SPAN_VALUE_MAX = 8192,    ///< Bytes of one string value; longer ones are cut.
-    FAA_SPAN_ITEMS_MAX = 32768,   ///< Bytes of all attributes and events; more are dropped.
-    FAA_SPAN_ATTRIBUTES_MAX = 128 ///< The standard's OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT.
+    FAA_SPAN_VALUE_MAX = 8192,     ///< Bytes of one string value; longer ones are cut.
+    FAA_SPAN_ITEMS_MAX = 32768,    ///< Bytes of all attributes and events; more are dropped.
+    FAA_SPAN_ATTRIBUTES_MAX = 128  ///< The standard's OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT.
 };
 
 /// What travels from a span to its children, in and between processes.
 struct faa_span_context {
     uint8_t trace_id[16]; ///< All zero: no trace.
     uint8_t span_id[8];
-    uint8_t flags; ///< W3C trace flags.
+    uint8_t flags;  ///< W3C trace flags.
     uint8_t remote; ///< 1 when it came from another process.
     uint16_t tracestate_len;
     const char *tracestate; ///< Borrowed; NULL when there is none. The span copies it.
@@ -42,8 +42,8 @@ struct faa_span {
     uint64_t start_ns, start_mono_ns;
     const char *scope; ///< Static string: the instrumentation scope's name.
     size_t items_len, items_cap;
-    char *items;      ///< `room`, or on the heap when that was too small.
-    char *message;    ///< Status description; heap, or NULL.
+    char *items;   ///< `room`, or on the heap when that was too small.
+    char *message; ///< Status description; heap, or NULL.
     char name[FAA_SPAN_NAME_MAX];
     char room[512];
 };
