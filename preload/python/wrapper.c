@@ -189,12 +189,14 @@ static PyObject *find_static(PyObject *owner, const char *name)
     return found;
 }
 
-// What to put in the target's place: a wrapper, or itself if it is one. Only functions are wrapped,
-// and what stands for one as our wrapper does (another tool's).
+// What to put in the target's place: a wrapper, or itself if it is one with this hook. A wrapper with
+// another hook is inherited from a base class whose method has one of its own. Only functions are
+// wrapped, and what stands for one as our wrapper does (another tool's).
 static PyObject *wrap_target(PyObject *owner, const char *name, faa_hook *hook)
 {
     PyObject *original = owner ? find_static(owner, name) : NULL, *wrapper = NULL;
-    if (original && faa_type_of(original) == (PyTypeObject *)type)
+    if (original && faa_type_of(original) == (PyTypeObject *)type &&
+        ((struct wrapper *)faa_state(original))->hook == hook)
         return original;
     if (original && PyObject_IsInstance(original, (PyObject *)&PyFunction_Type) == 1)
         wrapper = faa_wrapper_new(original, hook, NULL);
