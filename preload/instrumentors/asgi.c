@@ -12,6 +12,7 @@ enum { PAIRS_COMPARED = 8 };
 struct edge {
     const char *scope_name;
     int is_server;
+    void (*adopt)(struct faa_span *span, PyObject *scope); ///< See faa_asgi_trace_class; or NULL.
 };
 
 static const char owner; // Its address marks the spans of requests.
@@ -33,7 +34,7 @@ static void free_request(void *extra)
 }
 
 // Spans of steps inside it may be current; it is what they were activated in.
-PyObject *faa_asgi_current(void)
+PyObject *faa_asgi_current_request(void)
 {
     PyObject *current = faa_context_current(), *span = current;
     while (span && !faa_asgi_request_of(span))
@@ -45,7 +46,7 @@ PyObject *faa_asgi_current(void)
 
 void faa_asgi_add_wait(enum faa_wait what, uint64_t ns)
 {
-    PyObject *span = faa_asgi_current();
+    PyObject *span = faa_asgi_current_request();
     if (span)
         faa_asgi_request_of(span)->wait_ns[what] += ns;
     Py_DecRef(span);
@@ -65,7 +66,7 @@ static PyObject *new_request(const struct faa_scope *scope, const struct edge *e
     s->extra = r;
     s->free_extra = free_request;
     r->headers = faa_newref(scope->headers);
-    r->is_at_server = edge->is_server;
+    r->is_served = r->is_at_server = edge->is_server;
     faa_asgi_start_span(&s->span, r, scope, edge->scope_name);
     faa_asgi_note_root(r, scope);
     return object;
@@ -94,17 +95,16 @@ static PyObject *begin_request(PyObject *scope, const struct edge *edge)
     faa_asgi_read_scope(&fields, scope);
     if (!fields.headers)
         return NULL;
-    PyObject *outer = faa_asgi_current();
-    if (!outer)
-        return new_request(&fields, edge);
-    PyObject *object = NULL;
-    struct faa_request *known = faa_asgi_request_of(outer);
-    if (!is_same_request(known->headers, fields.headers)) {
+    PyObject *outer = faa_asgi_current_request(), *object = NULL;
+    struct faa_request *known = outer ? faa_asgi_request_of(outer) : NULL;
+    if (!known || !is_same_request(known->headers, fields.headers)) {
         object = new_request(&fields, edge);
     } else if (known->is_at_server && !edge->is_server) {
         known->is_at_server = 0;
         faa_pyspan(outer)->span.scope = edge->scope_name;
     }
+    if (edge->adopt && (object || outer))
+        edge->adopt(&faa_pyspan(object ? object : outer)->span, scope);
     Py_DecRef(outer);
     return object;
 }
@@ -176,24 +176,27 @@ static PyObject *call(PyObject *wrapped, PyObject *const *args, size_t nargs, si
 PyObject *faa_asgi_serve(PyObject *wrapped, PyObject *const *args, size_t nargs, size_t at,
                          const char *scope_name)
 {
-    const struct edge edge = {scope_name, 1};
+    const struct edge edge = {scope_name, 1, NULL};
     return call(wrapped, args, nargs, at, &edge);
 }
 
 static PyObject *classes[FAA_FRAMEWORK_COUNT]; // Whose applications are traced.
 
-void faa_asgi_trace_class(enum faa_framework framework, PyObject *class)
+static struct edge edges[FAA_FRAMEWORK_COUNT] = {
+    [FAA_STARLETTE] = {"starlette", 0, NULL},
+    [FAA_FASTAPI] = {"fastapi", 0, NULL},
+};
+
+void faa_asgi_trace_class(enum faa_framework framework, PyObject *class,
+                          void (*adopt)(struct faa_span *span, PyObject *scope))
 {
     faa_clear(&classes[framework]);
     classes[framework] = faa_newref(class);
+    edges[framework].adopt = adopt;
 }
 
 static const struct edge *edge_of(PyObject *application)
 {
-    static const struct edge edges[] = {
-        [FAA_STARLETTE] = {"starlette", 0},
-        [FAA_FASTAPI] = {"fastapi", 0},
-    };
     PyTypeObject *type = faa_type_of(application);
     for (size_t i = FAA_COUNT(classes); i-- > 0;)
         if (classes[i] && PyType_IsSubtype(type, (PyTypeObject *)classes[i]))

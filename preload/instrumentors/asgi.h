@@ -16,7 +16,7 @@ enum faa_wait {
 
 /// The current request's span object (new reference), or NULL; also where a span inside it is the
 /// current one.
-PyObject *faa_asgi_current(void);
+PyObject *faa_asgi_current_request(void);
 
 /// Calls, for a server, an ASGI application with args[at], args[at + 1], args[at + 2] = scope,
 /// receive, send: a request or connection that nobody has seen yet becomes a span. `scope_name`,
@@ -30,8 +30,10 @@ enum faa_framework { FAA_STARLETTE, FAA_FASTAPI, FAA_FRAMEWORK_COUNT };
 faa_hook faa_asgi_application_hook;
 
 /// Traces applications of this class and its subclasses. FastAPI, a subclass of Starlette, counts
-/// before it.
-void faa_asgi_trace_class(enum faa_framework framework, PyObject *class);
+/// before it. `adopt` (or NULL) is called with the request's span and scope: a framework that makes
+/// a span of its own for the request lets ours stand aside there (faa_span_follow).
+void faa_asgi_trace_class(enum faa_framework framework, PyObject *class,
+                          void (*adopt)(struct faa_span *span, PyObject *scope));
 
 /// Says that another hook notes the routes of this class, before Starlette's own hook sees them.
 void faa_asgi_set_noted_routes(PyObject *class);

@@ -191,7 +191,7 @@ static int is_answer(PyObject *exception)
 
 void faa_asgi_handle_exception(PyObject *exception)
 {
-    PyObject *object = faa_asgi_current();
+    PyObject *object = faa_asgi_current_request();
     if (!object)
         return;
     struct faa_request *r = faa_asgi_request_of(object);
@@ -221,6 +221,13 @@ static void note_incomplete(PyObject *object)
     }
 }
 
+// Where the application has sent nothing and the client is still there, the server answers itself.
+static void note_servers_answer(struct faa_request *r)
+{
+    if (r->is_served && !r->status && !r->outcome)
+        r->status = 500;
+}
+
 static void enter(PyObject *object)
 {
     faa_asgi_request_of(object)->has_begun = 1;
@@ -243,7 +250,7 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
     if (r->has_begun && faa_pyspan(object)->span.recording) {
         if (outcome == FAA_RAISED && value) {
             faa_asgi_note_failure(object, value);
-            // The client has gone: the error page that follows reaches nobody, and nothing failed.
+            // The client has gone: the error page that was sent reached nobody, and nothing failed.
             if (r->outcome && is_disconnect(value))
                 r->status = 0;
         } else if (outcome == FAA_CLOSED && !r->end_ns) {
@@ -251,6 +258,7 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
         } else if (outcome == FAA_RETURNED && !r->end_ns) {
             note_incomplete(object);
         }
+        note_servers_answer(r);
         faa_asgi_end(object);
     }
     r->steps.running = 0;

@@ -36,6 +36,8 @@ struct faa_request {
     int has_mount;
     int status; ///< Of the response; 0: none yet.
     int has_trailers;
+    int is_served;     ///< By a server whose edge we see: it answers 500 where the application does
+                       ///< not.
     int is_at_server;  ///< Seen by a server's edge, and by no framework's yet.
     int has_begun;     ///< The application runs; one that was called and not awaited is no request.
     int is_streaming;  ///< A part of the body was sent that is not the last.

@@ -26,7 +26,7 @@ int faa_asgi_is_noted(PyObject *route)
 // Puts a template behind those of the mounts that the current request has gone through.
 static void note(struct faa_str path, int is_mount)
 {
-    PyObject *span = faa_asgi_current();
+    PyObject *span = faa_asgi_current_request();
     if (!span)
         return;
     struct faa_request *r = faa_asgi_request_of(span);

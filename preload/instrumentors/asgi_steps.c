@@ -61,7 +61,7 @@ static const struct faa_awaitable_ops task_ops = {
 
 PyObject *faa_asgi_in_task(PyObject *result)
 {
-    PyObject *object = result ? faa_asgi_current() : NULL;
+    PyObject *object = result ? faa_asgi_current_request() : NULL;
     if (object && !faa_asgi_request_of(object)->steps.running &&
         faa_pyspan(object)->span.recording) {
         PyObject *proxy = faa_awaitable_new(result, &task_ops, object);

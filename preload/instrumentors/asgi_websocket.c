@@ -4,7 +4,7 @@
 
 #include "python/err.h"
 
-enum { GOING_AWAY = 1001, NO_CODE = 1005, ABNORMAL = 1006, INTERNAL_ERROR = 1011 };
+enum { NO_CODE = 1005, ABNORMAL = 1006, INTERNAL_ERROR = 1011 };
 
 static int int_of(PyObject *message, PyObject *name, int fallback)
 {
@@ -140,9 +140,10 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
             faa_asgi_note_failure(object, value);
         else if (outcome == FAA_CLOSED)
             r->outcome = "cancelled";
-        if (r->close_code == ABNORMAL)
-            r->outcome = "client_disconnected";
-        else if (r->close_code == INTERNAL_ERROR && span->status != FAA_STATUS_ERROR) {
+        // To leave is how a connection ends; only to vanish is unusual.
+        if (r->close_code)
+            r->outcome = r->close_code == ABNORMAL ? "client_disconnected" : NULL;
+        if (r->close_code == INTERNAL_ERROR && span->status != FAA_STATUS_ERROR) {
             faa_span_set_status(span, FAA_STATUS_ERROR, FAA_STR(""));
             faa_span_set_str(span, FAA_KEY_ERROR_TYPE, FAA_STR("1011"));
         }

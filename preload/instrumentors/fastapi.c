@@ -2,6 +2,7 @@
 // FastAPI: its applications, whose requests come through Starlette.__call__, and the templates of
 // included routers.
 #include "instrumentors/asgi.h"
+#include "instrumentors/fastapi_telemetry.h"
 #include "instrumentors/instrumentor.h"
 #include "python/err.h"
 
@@ -38,22 +39,37 @@ static PyObject *route_hook(PyObject *wrapped, PyObject *data, PyObject *const *
     return faa_asgi_in_task(faa_call(wrapped, args, nargsf, kwnames));
 }
 
-static int install(PyObject *module)
+// An APIRoute that handles requests in its own way (0.137 and newer) may be found through an
+// included router. Older ones leave it to Starlette's Route, whose hook notes their whole path.
+static int hook_routes(void)
 {
-    static const struct faa_patch patches[] = {
-        {"fastapi.routing:APIRoute.handle", route_hook},
-        {"starlette.applications:Starlette.__call__", faa_asgi_application_hook},
-    };
+    static const struct faa_patch patches[] = {{"fastapi.routing:APIRoute.handle", route_hook}};
     PyObject *routing = PyImport_ImportModule("fastapi.routing"); // Imported by now.
     PyObject *route = routing ? PyObject_GetAttrString(routing, "APIRoute") : NULL;
-    PyObject *class = route ? PyObject_GetAttrString(module, "FastAPI") : NULL;
-    int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
-    if (status == 0) {
-        faa_asgi_trace_class(FAA_FASTAPI, class);
-        faa_asgi_set_noted_routes(route);
+    PyObject *dict = route ? PyObject_GetAttrString(route, "__dict__") : NULL;
+    int status = dict ? 0 : -1;
+    if (dict && PyMapping_HasKeyString(dict, "handle")) {
+        status = faa_patch_all(patches, FAA_COUNT(patches));
+        if (status == 0)
+            faa_asgi_set_noted_routes(route);
     }
     Py_DecRef(routing);
     Py_DecRef(route);
+    Py_DecRef(dict);
+    return status;
+}
+
+static int install(PyObject *module)
+{
+    static const struct faa_patch patches[] = {
+        {"starlette.applications:Starlette.__call__", faa_asgi_application_hook},
+    };
+    PyObject *class = PyObject_GetAttrString(module, "FastAPI");
+    int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
+    if (status == 0)
+        status = hook_routes();
+    if (status == 0)
+        faa_asgi_trace_class(FAA_FASTAPI, class, faa_fastapi_telemetry());
     Py_DecRef(class);
     return status;
 }

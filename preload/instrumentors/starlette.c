@@ -42,7 +42,7 @@ static PyObject *lookup_hook(PyObject *wrapped, PyObject *data, PyObject *const 
     (void)data;
     PyObject *handler = faa_call(wrapped, args, nargsf, kwnames);
     size_t n = FAA_NARGS(nargsf);
-    if (handler && handler != Py_None && n >= 1 && PyExceptionInstance_Check(args[n - 1])) {
+    if (handler && handler != Py_None && n >= 1 && faa_is_exception(args[n - 1])) {
         struct faa_err e = faa_err_save();
         faa_asgi_handle_exception(args[n - 1]);
         faa_err_restore(&e);
@@ -74,7 +74,7 @@ static int install(PyObject *module)
     PyObject *class = PyObject_GetAttrString(module, "Starlette");
     int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
     if (status == 0)
-        faa_asgi_trace_class(FAA_STARLETTE, class);
+        faa_asgi_trace_class(FAA_STARLETTE, class, NULL);
     if (status == 0)
         hook_handlers();
     Py_DecRef(class);

@@ -139,7 +139,7 @@ static void raise_thrown(PyObject *args)
     PyObject *kind, *value = NULL, *traceback = NULL;
     if (!PyArg_UnpackTuple(args, "throw", 1, 3, &kind, &value, &traceback))
         return;
-    if (PyExceptionInstance_Check(kind))
+    if (faa_is_exception(kind))
         PyErr_SetObject((PyObject *)faa_type_of(kind), kind);
     else
         PyErr_Restore(faa_newref(kind), faa_newref(value), faa_newref(traceback));

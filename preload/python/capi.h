@@ -34,9 +34,11 @@
 #undef PyObject_TypeCheck
 #undef PyType_Check
 #undef Py_IS_TYPE
+#undef PyExceptionInstance_Check
 #pragma GCC poison Py_INCREF Py_DECREF Py_XINCREF Py_XDECREF Py_CLEAR Py_REFCNT Py_TYPE Py_SIZE
 #pragma GCC poison Py_NewRef Py_XNewRef PyUnicode_Check PyLong_Check PyTuple_Check PyList_Check
 #pragma GCC poison PyDict_Check PyBytes_Check PyObject_TypeCheck PyType_Check Py_IS_TYPE
+#pragma GCC poison PyExceptionInstance_Check
 
 // Exported by every supported version, hidden from the limited headers of some.
 PyAPI_FUNC(PyObject *) PyContextVar_New(const char *name, PyObject *default_value);
@@ -91,6 +93,7 @@ int faa_has_am_send(void);
     X(disconnected)                                                                                \
     X(effective_route_context)                                                                     \
     X(engine)                                                                                      \
+    X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
     X(execution_context)                                                                           \
     X(f_code)                                                                                      \
@@ -117,6 +120,7 @@ int faa_has_am_send(void);
     X(scheme)                                                                                      \
     X(send)                                                                                        \
     X(server)                                                                                      \
+    X(span)                                                                                        \
     X(sqlstate)                                                                                    \
     X(status)                                                                                      \
     X(status_code)                                                                                 \
@@ -171,6 +175,11 @@ static inline int faa_is_a(PyObject *object, PyTypeObject *exact, unsigned long 
 #define faa_is_tuple(o) faa_is_a((o), &PyTuple_Type, Py_TPFLAGS_TUPLE_SUBCLASS)
 #define faa_is_list(o) faa_is_a((o), &PyList_Type, Py_TPFLAGS_LIST_SUBCLASS)
 #define faa_is_dict(o) faa_is_a((o), &PyDict_Type, Py_TPFLAGS_DICT_SUBCLASS)
+
+static inline int faa_is_exception(PyObject *object)
+{
+    return (PyType_GetFlags(faa_type_of(object)) & Py_TPFLAGS_BASE_EXC_SUBCLASS) != 0;
+}
 
 /// The item of a list or a tuple, borrowed; NULL behind its end and for anything else: an iterator
 /// is the application's, and not consumed.

@@ -13,7 +13,9 @@ enum {
     STACK_MAX = FAA_SPAN_VALUE_MAX,
     FRAMES_MAX = 64,  // Of the innermost frames; a deep recursion must not cost a request.
     FRAME_MAX = 1024, // Bytes of one frame's line.
-    SKIPPED_MAX = 64  // Bytes of the line that says how many are left out.
+    SKIPPED_MAX = 64, // Bytes of the line that says how many are left out.
+    GROUP_MAX = 4,    // Exceptions of a group that get events of their own,
+    GROUP_DEPTH = 3   // and how deep groups in groups are looked into.
 };
 
 static struct faa_str attribute(PyObject *object, PyObject *name, PyObject **holder)
@@ -156,6 +158,37 @@ static void add_event(struct faa_span *span, PyObject *exception, const struct t
     faa_span_event_set_str(span, FAA_KEY_EXCEPTION_STACKTRACE, (struct faa_str){stack, n});
 }
 
+// A group tells only that something is in it. Its kind is known by its name: 3.11's, its backport,
+// anyio 3's own.
+static PyObject *group_of(PyObject *exception)
+{
+    char type[TYPE_MAX];
+    static const struct faa_str end = FAA_STR("ExceptionGroup");
+    size_t n = faa_exception_type(exception, type, sizeof(type));
+    PyObject *members = NULL;
+    if (n >= end.n && memcmp(type + n - end.n, end.p, end.n) == 0)
+        faa_getattr(exception, FAA_NAME(exceptions), &members);
+    return members;
+}
+
+// What a group holds, each exception with an event of its own. Returns how many more there may be.
+static int add_members(struct faa_span *span, PyObject *exception, int room, int depth)
+{
+    struct texts t;
+    PyObject *member, *members = depth < GROUP_DEPTH ? group_of(exception) : NULL;
+    for (Py_ssize_t i = 0; members && room > 0 && (member = faa_sequence_item(members, i)); i++) {
+        if (!faa_is_exception(member))
+            continue;
+        Py_IncRef(member);
+        read_texts(&t, member);
+        add_event(span, member, &t, FAA_WITH_STACK);
+        room = add_members(span, member, room - 1, depth + 1);
+        Py_DecRef(member);
+    }
+    Py_DecRef(members);
+    return room;
+}
+
 static void fail(struct faa_span *span, const struct texts *t)
 {
     faa_span_set_status(span, FAA_STATUS_ERROR, (struct faa_str){t->message, t->message_len});
@@ -169,6 +202,8 @@ void faa_span_add_exception(struct faa_span *span, PyObject *exception, int part
         return;
     read_texts(&t, exception);
     add_event(span, exception, &t, parts);
+    if (parts & FAA_WITH_STACK)
+        add_members(span, exception, GROUP_MAX, 0);
 }
 
 void faa_span_fail(struct faa_span *span, PyObject *exception)
@@ -188,6 +223,7 @@ void faa_span_record_exception(struct faa_span *span, PyObject *exception)
     read_texts(&t, exception);
     fail(span, &t);
     add_event(span, exception, &t, FAA_WITH_STACK);
+    add_members(span, exception, GROUP_MAX, 0);
 }
 
 void faa_span_end_call(struct faa_span *span, PyObject *result)

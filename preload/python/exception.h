@@ -7,8 +7,8 @@
 #include "span/span.h"
 
 /// Marks the span as failed by `exception` (borrowed): error.type, status with the message, and an
-/// `exception` event with type, message and stack trace. str() of the exception is the only Python
-/// code that runs. Leaves no error set.
+/// `exception` event with type, message and stack trace; members of an exception group have events
+/// of their own. str() of the exception is the only Python code that runs. Leaves no error set.
 void faa_span_record_exception(struct faa_span *span, PyObject *exception);
 
 /// The parts of an exception that may be left out of its event.

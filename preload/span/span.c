@@ -298,6 +298,14 @@ void faa_span_end(struct faa_span *span, uint64_t end_ns)
     release(span);
 }
 
+void faa_span_follow(struct faa_span *span, const struct faa_span_context *other)
+{
+    release(span);
+    memcpy(span->context.trace_id, other->trace_id, sizeof(other->trace_id));
+    memcpy(span->context.span_id, other->span_id, sizeof(other->span_id));
+    span->context.flags = other->flags & FAA_FLAG_SAMPLED;
+}
+
 void faa_span_fini(struct faa_span *span)
 {
     release(span);

@@ -78,6 +78,10 @@ uint64_t faa_span_now(const struct faa_span *span);
 /// until faa_span_fini.
 void faa_span_end(struct faa_span *span, uint64_t end_ns);
 
+/// Gives the span up for another tracer's of the same operation: nothing is recorded any more, and
+/// its children become children of `other`, whose tracestate is not taken over.
+void faa_span_follow(struct faa_span *span, const struct faa_span_context *other);
+
 /// Releases the span's memory; one that did not end is abandoned and leaves no record.
 void faa_span_fini(struct faa_span *span);
 
