@@ -65,36 +65,28 @@ static void complete(PyObject *object)
 
 static int is_true(PyObject *dict, PyObject *key)
 {
-    PyObject *value;
-    if (faa_dict_get(dict, key, &value) != 1)
-        return 0;
-    int yes = value == Py_True || (value != Py_False && PyObject_IsTrue(value) == 1);
-    if (value != Py_True && value != Py_False)
-        faa_err_discard();
+    PyObject *value = faa_dict_peek(dict, key);
+    if (!value || value == Py_True || value == Py_False)
+        return value == Py_True;
+    Py_IncRef(value);
+    int yes = PyObject_IsTrue(value) == 1;
+    faa_err_discard();
     Py_DecRef(value);
     return yes;
 }
 
-static void see_start(PyObject *object, PyObject *message)
+static void see_start(struct faa_request *r, PyObject *message)
 {
-    struct faa_request *r = faa_asgi_request_of(object);
-    PyObject *status;
-    faa_dict_get(message, FAA_NAME(status), &status);
-    long long code = faa_int(status, 0);
+    long long code = faa_int(faa_dict_peek(message, FAA_NAME(status)), 0);
     r->status = code >= 100 && code <= 999 ? (int)code : 0;
     r->has_trailers = is_true(message, FAA_NAME(trailers));
-    Py_DecRef(status);
 }
 
-static void see_body(PyObject *object, PyObject *message)
+static void see_body(PyObject *object, struct faa_request *r, PyObject *message)
 {
-    struct faa_request *r = faa_asgi_request_of(object);
-    PyObject *body;
-    if (faa_dict_get(message, FAA_NAME(body), &body) == 1)
+    PyObject *body = faa_dict_peek(message, FAA_NAME(body));
+    if (body)
         r->body_size += (int64_t)faa_text(body).n;
-    else
-        r->body_size = -1;
-    Py_DecRef(body);
     if (!is_true(message, FAA_NAME(more_body))) {
         if (!r->has_trailers)
             complete(object);
@@ -106,25 +98,26 @@ static void see_body(PyObject *object, PyObject *message)
 
 static void observe(PyObject *object, PyObject *message)
 {
-    PyObject *type;
-    if (faa_asgi_request_of(object)->end_ns || !faa_is_dict(message))
+    struct faa_request *r = faa_asgi_request_of(object);
+    if (r->end_ns || !faa_is_dict(message))
         return;
-    faa_dict_get(message, FAA_NAME(type), &type);
-    struct faa_str name = faa_text(type);
-    if (faa_str_eq(name, FAA_STR("http.response.start"))) {
-        see_start(object, message);
-    } else if (faa_str_eq(name, FAA_STR("http.response.body")) ||
-               faa_str_eq(name, FAA_STR("http.response.zerocopysend"))) {
-        see_body(object, message);
+    struct faa_str name = faa_text(faa_dict_peek(message, FAA_NAME(type)));
+    if (faa_str_eq(name, FAA_STR("http.response.body"))) {
+        see_body(object, r, message);
+    } else if (faa_str_eq(name, FAA_STR("http.response.start"))) {
+        see_start(r, message);
     } else if (faa_str_eq(name, FAA_STR("http.response.trailers"))) {
         if (!is_true(message, FAA_NAME(more_trailers)))
             complete(object);
+    } else if (faa_str_eq(name, FAA_STR("http.response.zerocopysend"))) {
+        r->body_size = -1;
+        if (!r->has_trailers && !is_true(message, FAA_NAME(more_body)))
+            complete(object);
     } else if (faa_str_eq(name, FAA_STR("http.response.pathsend"))) {
-        faa_asgi_request_of(object)->body_size = -1;
-        if (!faa_asgi_request_of(object)->has_trailers)
+        r->body_size = -1;
+        if (!r->has_trailers)
             complete(object);
     }
-    Py_DecRef(type);
 }
 
 PyObject *faa_asgi_http_send_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,

@@ -21,8 +21,7 @@ void faa_asgi_read_scope(struct faa_scope *fields, PyObject *scope)
 {
     PyObject **values = (PyObject **)(void *)fields;
     for (size_t i = 0; i < FAA_COUNT(names); i++)
-        values[i] = PyDict_GetItemWithError(scope, faa_names[names[i]]);
-    PyErr_Clear();
+        values[i] = faa_dict_peek(scope, faa_names[names[i]]);
 }
 
 // The headers that matter; values borrow from the scope's header list.

@@ -200,6 +200,15 @@ static inline PyObject *faa_sequence_item(PyObject *sequence, Py_ssize_t i)
 int faa_getattr(PyObject *object, PyObject *name, PyObject **out);
 int faa_dict_get(PyObject *dict, PyObject *key, PyObject **out);
 
+/// The value, borrowed, or NULL: for where no Python code can run before it was used.
+static inline PyObject *faa_dict_peek(PyObject *dict, PyObject *key)
+{
+    PyObject *value = PyDict_GetItemWithError(dict, key);
+    if (!value)
+        PyErr_Clear();
+    return value;
+}
+
 /// The bytes of a str (as UTF-8) or a bytes object, valid as long as it lives; empty, and no
 /// error set, for anything else and for a str that has no UTF-8 form (lone surrogates).
 struct faa_str faa_text(PyObject *object);
