@@ -64,3 +64,33 @@ void faa_ids_hex(char *out, const uint8_t *id, unsigned n)
         out[2 * i + 1] = digits[id[i] & 15];
     }
 }
+
+static int nibble(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int faa_ids_parse(struct faa_str digits, uint8_t *id, unsigned n)
+{
+    if (digits.n == 0 || digits.n > 2 * (size_t)n)
+        return -1;
+    memset(id, 0, n);
+    for (size_t i = 0; i < digits.n; i++) {
+        int value = nibble(digits.p[digits.n - 1 - i]);
+        if (value < 0)
+            return -1;
+        id[n - 1 - i / 2] |= (uint8_t)(i % 2 ? value << 4 : value);
+    }
+    return 0;
+}
+
+int faa_ids_is_zero(const uint8_t *id, unsigned n)
+{
+    uint8_t any = 0;
+    for (unsigned i = 0; i < n; i++)
+        any |= id[i];
+    return any == 0;
+}

@@ -25,27 +25,11 @@ static int parse_hex(const char *p, uint8_t *out, size_t n)
     return 0;
 }
 
-static int is_zero(const uint8_t *p, size_t n)
-{
-    uint8_t any = 0;
-    for (size_t i = 0; i < n; i++)
-        any |= p[i];
-    return any == 0;
-}
-
-static int is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 int faa_traceparent_parse(struct faa_str header, struct faa_span_context *out)
 {
+    header = faa_str_trim(header);
     const char *p = header.p;
     size_t n = header.n;
-    for (; n > 0 && is_blank(p[0]); n--)
-        p++;
-    while (n > 0 && is_blank(p[n - 1]))
-        n--;
 
     struct faa_span_context context = {.remote = 1};
     uint8_t version;
@@ -60,8 +44,8 @@ int faa_traceparent_parse(struct faa_str header, struct faa_span_context *out)
         parse_hex(p + SPAN_ID_AT, context.span_id, sizeof(context.span_id)) < 0 ||
         parse_hex(p + FLAGS_AT, &context.flags, 1) < 0)
         return -1;
-    if (is_zero(context.trace_id, sizeof(context.trace_id)) ||
-        is_zero(context.span_id, sizeof(context.span_id)))
+    if (faa_ids_is_zero(context.trace_id, sizeof(context.trace_id)) ||
+        faa_ids_is_zero(context.span_id, sizeof(context.span_id)))
         return -1;
     *out = context;
     return 0;
