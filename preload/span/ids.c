@@ -65,26 +65,33 @@ void faa_ids_hex(char *out, const uint8_t *id, unsigned n)
     }
 }
 
-static int nibble(char c)
+// More than 15 for what is no digit. A table, since the branches of anything else would be guessed
+// wrong: ids are random.
+static unsigned nibble(char c)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    static const uint8_t one_more[256] = {
+        ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,
+        ['6'] = 7,  ['7'] = 8,  ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
+        ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16, ['A'] = 11, ['B'] = 12,
+        ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+    };
+    return one_more[(uint8_t)c] - 1u;
 }
 
 int faa_ids_parse(struct faa_str digits, uint8_t *id, unsigned n)
 {
     if (digits.n == 0 || digits.n > 2 * (size_t)n)
         return -1;
-    memset(id, 0, n);
-    for (size_t i = 0; i < digits.n; i++) {
-        int value = nibble(digits.p[digits.n - 1 - i]);
-        if (value < 0)
-            return -1;
-        id[n - 1 - i / 2] |= (uint8_t)(i % 2 ? value << 4 : value);
+    size_t left = digits.n, at = n;
+    unsigned any = 0;
+    while (left > 0) {
+        unsigned low = nibble(digits.p[--left]);
+        unsigned high = left > 0 ? nibble(digits.p[--left]) : 0;
+        any |= high | low;
+        id[--at] = (uint8_t)(high << 4 | low);
     }
-    return 0;
+    memset(id, 0, at);
+    return any > 15 ? -1 : 0;
 }
 
 int faa_ids_is_zero(const uint8_t *id, unsigned n)

@@ -79,10 +79,19 @@ void faa_propagation_set(const enum faa_propagator *list, size_t count)
 
 // ---- in ---------------------------------------------------------------------------------------
 
+// Servers write names in lower case, and names of the same length mostly differ in the first
+// letter.
+static int is_name(struct faa_str name, struct faa_str wanted_name)
+{
+    return name.n == wanted_name.n && (name.p[0] | 0x20) == wanted_name.p[0] &&
+           (memcmp(name.p, wanted_name.p, name.n) == 0 ||
+            strncasecmp(name.p, wanted_name.p, name.n) == 0);
+}
+
 enum faa_field faa_carrier_field(struct faa_str name)
 {
     for (size_t i = 0; i < wanted_count; i++)
-        if (wanted[i].name.n == name.n && strncasecmp(wanted[i].name.p, name.p, name.n) == 0)
+        if (is_name(name, wanted[i].name))
             return wanted[i].field;
     return FAA_FIELD_NONE;
 }

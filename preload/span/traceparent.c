@@ -6,23 +6,13 @@
 // Where the fields of every version begin.
 enum { TRACE_ID_AT = 3, SPAN_ID_AT = 36, FLAGS_AT = 53 };
 
-static int nibble(char c)
+static int parse_hex(const char *p, uint8_t *out, unsigned n)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
     // Upper-case digits are invalid by the specification.
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static int parse_hex(const char *p, uint8_t *out, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        int high = nibble(p[2 * i]), low = nibble(p[2 * i + 1]);
-        if (high < 0 || low < 0)
+    for (unsigned i = 0; i < 2 * n; i++)
+        if (p[i] >= 'A' && p[i] <= 'F')
             return -1;
-        out[i] = (uint8_t)(high << 4 | low);
-    }
-    return 0;
+    return faa_ids_parse((struct faa_str){p, 2 * (size_t)n}, out, n);
 }
 
 int faa_traceparent_parse(struct faa_str header, struct faa_span_context *out)
