@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Jaeger's own header, uber-trace-id
-// (https://www.jaegertracing.io/docs/1.76/client-libraries/#propagation-format).
+// (https://www.jaegertracing.io/docs/1.19/client-libraries/#propagation-format).
 #ifndef FAA_SPAN_JAEGER_H
 #define FAA_SPAN_JAEGER_H
 
