@@ -4,6 +4,7 @@
 #define FAA_AGENT_CONFIG_H
 
 #include "export/exporter.h"
+#include "span/propagation.h"
 
 enum { FAA_RESOURCE_MAX = 64 };
 
@@ -12,6 +13,8 @@ struct faa_config {
     struct faa_resource_attribute resource[FAA_RESOURCE_MAX];
     int resource_full; ///< There was no room for one, and a line said so.
     uint32_t flush_timeout_ms; ///< FAA_FLUSH_TIMEOUT: the longest wait at the end of the process.
+    enum faa_propagator propagators[FAA_PROPAGATOR_COUNT]; ///< OTEL_PROPAGATORS, in its order.
+    size_t propagator_count;
     const char *disabled;      ///< OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, or "".
 };
 

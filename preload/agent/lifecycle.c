@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ring/ring.h"
+#include "span/baggage.h"
 #include "span/ids.h"
 #include "span/tracer.h"
 
@@ -87,6 +88,9 @@ static void flush(uint32_t limit_ms)
         faa_debug("flushed: %llu spans ended, %llu exported, %llu dropped",
                   (unsigned long long)spans.ended, (unsigned long long)sent.exported,
                   (unsigned long long)(spans.ended - sent.exported));
+        if (faa_baggage_dropped() > 0)
+            faa_debug("baggage that was not valid, or too much, and not passed on: %llu members",
+                      (unsigned long long)faa_baggage_dropped());
     }
 }
 
@@ -123,6 +127,7 @@ static void before_fork(void)
 static void in_child(void)
 {
     faa_tracer_forget_ring();
+    faa_baggage_forget_count();
     atomic_store(&ring, NULL);
     atomic_store(&exporter, NULL);
     atomic_store(&gave_up_at, 0);

@@ -64,3 +64,40 @@ void faa_ids_hex(char *out, const uint8_t *id, unsigned n)
         out[2 * i + 1] = digits[id[i] & 15];
     }
 }
+
+// More than 15 for what is no digit. A table, since the branches of anything else would be guessed
+// wrong: ids are random.
+static unsigned nibble(char c)
+{
+    static const uint8_t one_more[256] = {
+        ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,
+        ['6'] = 7,  ['7'] = 8,  ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
+        ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16, ['A'] = 11, ['B'] = 12,
+        ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+    };
+    return one_more[(uint8_t)c] - 1u;
+}
+
+int faa_ids_parse(struct faa_str digits, uint8_t *id, unsigned n)
+{
+    if (digits.n == 0 || digits.n > 2 * (size_t)n)
+        return -1;
+    size_t left = digits.n, at = n;
+    unsigned any = 0;
+    while (left > 0) {
+        unsigned low = nibble(digits.p[--left]);
+        unsigned high = left > 0 ? nibble(digits.p[--left]) : 0;
+        any |= high | low;
+        id[--at] = (uint8_t)(high << 4 | low);
+    }
+    memset(id, 0, at);
+    return any > 15 ? -1 : 0;
+}
+
+int faa_ids_is_zero(const uint8_t *id, unsigned n)
+{
+    uint8_t any = 0;
+    for (unsigned i = 0; i < n; i++)
+        any |= id[i];
+    return any == 0;
+}

@@ -3,6 +3,7 @@
 #include "span/span.h"
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "span/baggage.h"
 #include "span/ids.h"
 #include "span/traceparent.h"
 #include "span/tracer.h"
@@ -78,6 +79,13 @@ static int has_trace(const struct faa_span_context *context)
     return context && memcmp(context->trace_id, none, sizeof(none)) != 0;
 }
 
+// Whether the parent's flags hold; else it is decided here, as for a trace that begins.
+static int is_decided(const struct faa_span_context *parent)
+{
+    return has_trace(parent) ? parent->sampling != FAA_SAMPLING_DEFERRED
+                             : parent && parent->sampling == FAA_SAMPLING_ORDERED;
+}
+
 void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *scope,
                     const struct faa_span_context *parent)
 {
@@ -91,14 +99,17 @@ void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *
     if (has_trace(parent)) {
         memcpy(span->context.trace_id, parent->trace_id, sizeof(parent->trace_id));
         memcpy(span->parent_span_id, parent->span_id, sizeof(parent->span_id));
-        // The other bits are reserved, and the specification wants them zero in what we send.
-        span->context.flags = parent->flags & FAA_FLAG_SAMPLED;
         span->parent_remote = parent->remote;
         if (parent->tracestate_len > 0)
             copy_tracestate(span, parent);
     } else {
         faa_ids_new_trace_id(span->context.trace_id);
-        span->context.flags = FAA_FLAG_SAMPLED;
+    }
+    // The other bits are reserved, and the specification wants them zero in what we send.
+    span->context.flags = is_decided(parent) ? parent->flags & FAA_FLAG_SAMPLED : FAA_FLAG_SAMPLED;
+    if (parent) {
+        span->context.debug = parent->debug;
+        span->context.baggage = faa_baggage_ref(parent->baggage);
     }
     span->recording = span->context.flags & FAA_FLAG_SAMPLED;
     if (span->recording) {
@@ -313,4 +324,6 @@ void faa_span_fini(struct faa_span *span)
     free((char *)(uintptr_t)span->context.tracestate);
     span->context.tracestate = NULL;
     span->context.tracestate_len = 0;
+    faa_baggage_unref(span->context.baggage);
+    span->context.baggage = NULL;
 }

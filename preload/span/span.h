@@ -17,18 +17,30 @@ enum {
     FAA_SPAN_ATTRIBUTES_MAX = 128  ///< The standard's OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT.
 };
 
+struct faa_baggage;
+
+/// Whose word it is whether a parent's trace is sampled.
+enum faa_sampling {
+    FAA_SAMPLING_BY_PARENT, ///< The flags say it, where there is a trace; else nobody has decided.
+    FAA_SAMPLING_DEFERRED,  ///< There is a trace, and the parent leaves the decision to us (B3).
+    FAA_SAMPLING_ORDERED    ///< The flags say it although there is no trace: one begins here (B3).
+};
+
 /// What travels from a span to its children, in and between processes.
 struct faa_span_context {
     uint8_t trace_id[16]; ///< All zero: no trace.
     uint8_t span_id[8];
-    uint8_t flags;  ///< W3C trace flags.
-    uint8_t remote; ///< 1 when it came from another process.
+    uint8_t flags;    ///< W3C trace flags.
+    uint8_t remote;   ///< 1 when it came from another process.
+    uint8_t sampling; ///< enum faa_sampling; always 0 in a span that has started.
+    uint8_t debug;    ///< 1: the caller asks for this trace in any case (B3's and Jaeger's debug).
     uint16_t tracestate_len;
-    const char *tracestate; ///< Borrowed; NULL when there is none. The span copies it.
+    const char *tracestate;      ///< Borrowed; NULL when there is none. The span copies it.
+    struct faa_baggage *baggage; ///< Borrowed, or NULL. The span takes a reference of its own.
 };
 
 struct faa_span {
-    struct faa_span_context context; ///< tracestate owned by the span, or NULL.
+    struct faa_span_context context; ///< tracestate and baggage owned by the span, or NULL.
     uint8_t parent_span_id[8];
     uint8_t kind;
     uint8_t status;
@@ -48,8 +60,9 @@ struct faa_span {
     char room[512];
 };
 
-/// Starts a span in caller-owned memory. `parent` may be NULL (a new trace) and is copied.
-/// With a parent the sampled flag is the parent's (parentbased_always_on).
+/// Starts a span in caller-owned memory. `parent` may be NULL (a new trace) and is copied; one
+/// without a trace id gives its baggage, and its decision where it has one, to a new trace.
+/// With a parent that has decided the sampled flag is the parent's (parentbased_always_on).
 void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *scope,
                     const struct faa_span_context *parent);
 

@@ -315,6 +315,66 @@ END_TEST
 
 // ---- status and end ---------------------------------------------------------------------------
 
+START_TEST(baggage_is_shared_by_all_spans_of_a_request)
+{
+    struct faa_str list = FAA_STR("a=1,b=2");
+    struct faa_span_context remote = remote_parent();
+    struct faa_span server, child, other;
+    remote.baggage = faa_baggage_new(&list, 1);
+    struct faa_baggage *baggage = remote.baggage;
+    faa_span_start(&server, FAA_KIND_SERVER, "t", &remote);
+    faa_baggage_unref(baggage);
+    faa_span_start(&child, FAA_KIND_CLIENT, "t", &server.context);
+    ck_assert_ptr_eq(server.context.baggage, baggage);
+    faa_span_end(&server, 0);
+    ck_assert_ptr_eq(server.context.baggage, baggage); // Until fini.
+    faa_span_fini(&server);
+    ck_assert_ptr_null(server.context.baggage);
+    ck_assert(faa_str_eq(faa_baggage_text(child.context.baggage), list));
+    // No trace, but baggage: a new trace has it.
+    memset(&remote, 0, sizeof(remote));
+    remote.baggage = child.context.baggage;
+    faa_span_start(&other, FAA_KIND_SERVER, "t", &remote);
+    faa_span_fini(&child);
+    ck_assert(faa_str_eq(faa_baggage_text(other.context.baggage), list));
+    ck_assert(other.recording && has_trace(&other.context));
+    ck_assert_uint_eq(other.parent_remote, 0);
+    faa_span_fini(&other);
+}
+END_TEST
+
+START_TEST(the_parent_decides_where_it_has_decided)
+{
+    static const struct {
+        int trace, flags, sampling, sampled;
+    } cases[] = {
+        {1, 0, FAA_SAMPLING_BY_PARENT, 0}, {1, 1, FAA_SAMPLING_BY_PARENT, 1},
+        {1, 0, FAA_SAMPLING_DEFERRED, 1},  {0, 0, FAA_SAMPLING_BY_PARENT, 1},
+        {0, 0, FAA_SAMPLING_ORDERED, 0},   {0, 1, FAA_SAMPLING_ORDERED, 1},
+    };
+    for (size_t i = 0; i < FAA_COUNT(cases); i++) {
+        struct faa_span_context parent = remote_parent();
+        struct faa_span span, child;
+        if (!cases[i].trace)
+            memset(&parent, 0, sizeof(parent));
+        parent.flags = (uint8_t)cases[i].flags;
+        parent.sampling = (uint8_t)cases[i].sampling;
+        parent.debug = 1;
+        faa_span_start(&span, FAA_KIND_SERVER, "t", &parent);
+        faa_span_start(&child, FAA_KIND_CLIENT, "t", &span.context);
+        ck_assert_msg(span.context.flags == cases[i].sampled, "case %zu", i);
+        ck_assert_uint_eq(span.recording, span.context.flags);
+        ck_assert_uint_eq(span.context.sampling, FAA_SAMPLING_BY_PARENT);
+        ck_assert_int_eq(memcmp(span.context.trace_id, parent.trace_id, 16) == 0, cases[i].trace);
+        ck_assert_uint_eq(child.context.flags, span.context.flags);
+        ck_assert_uint_eq(child.context.debug, 1);
+        ck_assert_mem_eq(child.context.trace_id, span.context.trace_id, 16);
+        faa_span_fini(&child);
+        faa_span_fini(&span);
+    }
+}
+END_TEST
+
 START_TEST(an_error_stays_an_error)
 {
     struct faa_span span;
@@ -550,6 +610,8 @@ int main(void)
     tcase_add_test(cases, a_child_outlives_its_parent);
     tcase_add_test(cases, an_unsampled_parent_makes_unsampled_children_without_records);
     tcase_add_test(cases, a_tracestate_that_may_not_travel_is_left_behind);
+    tcase_add_test(cases, baggage_is_shared_by_all_spans_of_a_request);
+    tcase_add_test(cases, the_parent_decides_where_it_has_decided);
     tcase_add_test(cases, an_error_stays_an_error);
     tcase_add_test(cases, ending_twice_leaves_one_record_and_abandoning_none);
     tcase_add_test(cases, long_text_is_cut_on_a_character_boundary);
