@@ -33,35 +33,36 @@ static inline int faa_utf8_copy_ascii(struct faa_str in, char *out)
     // A byte above 0x7f has its top bit set; a zero byte, when there is none such, gets it by the
     // subtraction. One look at all of them in the end is enough.
     uint64_t bad = 0, word;
-    const char *p = in.p;
-    size_t n = in.n;
-    for (; n >= sizeof(word); n -= sizeof(word)) {
-        memcpy(&word, p, sizeof(word));
-        memcpy(out, &word, sizeof(word));
+    size_t i = 0;
+    for (; i + sizeof(word) <= in.n; i += sizeof(word)) {
+        memcpy(&word, in.p + i, sizeof(word));
+        memcpy(out + i, &word, sizeof(word));
         bad |= word | (word - ones);
-        p += sizeof(word);
-        out += sizeof(word);
     }
-    memset(out, 0, sizeof(word));
-    if (n & 4) {
+    memset(out + i, 0, sizeof(word));
+    if (i > 0) { // The rest, and of what is there already as much as fills a word.
+        memcpy(&word, in.p + in.n - sizeof(word), sizeof(word));
+        memcpy(out + in.n - sizeof(word), &word, sizeof(word));
+        bad |= word | (word - ones);
+        return (bad & tops) == 0;
+    }
+    if (in.n & 4) {
         uint32_t part;
-        memcpy(&part, p, sizeof(part));
+        memcpy(&part, in.p, sizeof(part));
         memcpy(out, &part, sizeof(part));
-        bad |= part | (part - (uint32_t)ones);
-        p += sizeof(part);
-        out += sizeof(part);
+        bad = part | (part - (uint32_t)ones);
+        i = sizeof(part);
     }
-    if (n & 2) {
+    if (in.n & 2) {
         uint16_t part;
-        memcpy(&part, p, sizeof(part));
-        memcpy(out, &part, sizeof(part));
+        memcpy(&part, in.p + i, sizeof(part));
+        memcpy(out + i, &part, sizeof(part));
         bad |= (uint16_t)(part | (part - (uint16_t)ones));
-        p += sizeof(part);
-        out += sizeof(part);
+        i += sizeof(part);
     }
-    if (n & 1) {
-        *out = *p;
-        bad |= (uint8_t)(*p | (*p - 1));
+    if (in.n & 1) {
+        out[i] = in.p[i];
+        bad |= (uint8_t)(in.p[i] | (in.p[i] - 1));
     }
     return (bad & tops) == 0;
 }

@@ -202,8 +202,8 @@ static inline int add_str(struct faa_span *span, struct faa_item item, struct fa
 {
     size_t size = sizeof(item) + FAA_UTF8_WORDS(value.n);
     char *at = span->items + span->items_len;
-    if (value.n > at_most(chars, FAA_SPAN_VALUE_MAX) || size > span->items_cap - span->items_len ||
-        !faa_utf8_copy_ascii(value, at + sizeof(item)))
+    if (value.n > chars || value.n > FAA_SPAN_VALUE_MAX ||
+        size > span->items_cap - span->items_len || !faa_utf8_copy_ascii(value, at + sizeof(item)))
         return add_text(span, item, sizeof(item), value, chars);
     item.len = (uint32_t)value.n;
     keep(span, at, item, size);
@@ -392,11 +392,14 @@ static void write_record(const struct faa_span *span, uint64_t end_ns)
 static void release(struct faa_span *span)
 {
     span->recording = 0;
-    if (span->items != span->room)
+    if (span->items != span->room) {
         free(span->items);
-    span->items = span->room;
-    free(span->message);
-    span->message = NULL;
+        span->items = span->room;
+    }
+    if (span->message) {
+        free(span->message);
+        span->message = NULL;
+    }
 }
 
 void faa_span_end(struct faa_span *span, uint64_t end_ns)
