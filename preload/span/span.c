@@ -289,8 +289,11 @@ static void count_event_attribute(struct faa_span *span, int added)
         span->event_attribute_count++;
         return;
     }
-    uint16_t *dropped = &((struct faa_item *)(void *)(span->items + span->event_at))->key;
-    *dropped = (uint16_t)(*dropped + (*dropped < UINT16_MAX));
+    char *event = span->items + span->event_at;
+    struct faa_item item;
+    memcpy(&item, event, sizeof(item));
+    item.key += item.key < UINT16_MAX; // Its count of these, see record.h.
+    memcpy(event, &item, sizeof(item));
 }
 
 void faa_span_event_set_str(struct faa_span *span, enum faa_key key, struct faa_str value)

@@ -19,7 +19,7 @@ class Event:
     name: str
     time_ns: int
     attributes: dict[str, Any]
-    dropped_attributes: int
+    dropped_attributes: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Span:
     resource: dict[str, Any]
     scope_name: str
     scope_version: str
-    dropped_attributes: int
-    dropped_events: int
+    dropped_attributes: int = 0
+    dropped_events: int = 0
 
     @property
     def service(self) -> Any:
