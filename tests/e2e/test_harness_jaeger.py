@@ -45,7 +45,8 @@ def test_jaeger_takes_other_ports_when_one_is_taken(
 ) -> None:
     taken = int(jaeger.http_endpoint.rpartition(":")[2])
     others = len(_PORTS) - 1
-    choices = [_free_ports(others) + [taken], [taken] + _free_ports(others), _free_ports(others + 1)]
+    choices = [_free_ports(others) + [taken], [taken] + _free_ports(others)]
+    choices.append(_free_ports(others + 1))
     monkeypatch.setattr("harness.jaeger._free_ports", lambda _: choices.pop(0))
     second = Jaeger(os.environ["FAA_TEST_JAEGER"], tmp_path)
     try:

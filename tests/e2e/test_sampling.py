@@ -326,7 +326,8 @@ def test_jaeger_is_asked_for_the_service_by_a_process_that_has_requests(
 ) -> None:
     sampling_manager = manager(ratio(1))
     env = receiver.env | {"TARGET": target.url}
-    server = run.uvicorn("sampled:app", env=env | remote(sampling_manager.endpoint, 0, "Läden ☕"))
+    settings = remote(sampling_manager.endpoint, 0, "Läden ☕")
+    server = run.uvicorn("sampled:app", env=env | settings)
     server.get("/plain")
     until(lambda: len(sampling_manager.questions) >= 3, 20, server.describe)
     assert set(sampling_manager.questions) == {"Läden ☕"}
