@@ -335,18 +335,24 @@ def test_jaeger_is_asked_for_the_service_by_a_process_that_has_requests(
     assert server.agent_lines == []
 
 
-def test_idle_process_asks_nobody(
+def test_process_that_serves_nothing_or_sends_nothing_asks_nobody(
     run: Runner, receiver: HttpReceiver, manager: Callable[..., SamplingManager]
 ) -> None:
     sampling_manager = manager(ratio(1))
     env = receiver.env | remote(sampling_manager.endpoint, 1)
-    silent = env | {"OTEL_TRACES_EXPORTER": "none"}
-    servers = [run.uvicorn("sampled:app", env=env), run.uvicorn("sampled:app", env=silent)]
-    servers[1].get("/plain")  # Where nothing is sent, nothing is sampled either.
-    for server in servers:
-        assert server.stop() == -15
-        assert server.agent_lines == []
-    assert sampling_manager.questions == []
+    threads = "print(len(os.listdir('/proc/self/task')))"
+    for name, work, exporter in (
+        ("served", "selfcall.request(); ", "otlp"),
+        ("idle", "", "otlp"),
+        ("silent", "selfcall.request(); ", "none"),
+    ):
+        script = f"import os, selfcall; {work}{threads}"
+        settings = {"OTEL_TRACES_EXPORTER": exporter, "OTEL_SERVICE_NAME": name}
+        process = run.run([run.python, "-c", script], env=env | settings)
+        # The exporter's thread is there, or is not, as soon as a span has begun.
+        count = 2 if name == "served" else 1
+        assert (process.status, process.stdout, process.stderr) == (0, f"{count}\n", ""), name
+    assert set(sampling_manager.questions) <= {"served"}
 
 
 def test_jaeger_that_is_away_gets_one_line_and_is_asked_again(
