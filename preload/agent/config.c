@@ -2,6 +2,7 @@
 // From the environment to settings.
 #include "agent/config.h"
 
+#include "agent/config_span.h"
 #include "agent/env.h"
 #include "base/log.h"
 #include "base/utf8.h"
@@ -280,6 +281,9 @@ int faa_config_read(struct faa_config *config)
     read_propagators(config);
     config->flush_timeout_ms = faa_env_number("FAA_FLUSH_TIMEOUT", 2000, 0, 60000);
     config->disabled = keep(faa_str_of(faa_env("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")));
+    faa_config_read_limits(config);
+    if (faa_config_read_sampler(config))
+        return -1;
     return config->disabled ? read_resource(config) : -1;
 }
 

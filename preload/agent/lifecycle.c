@@ -8,6 +8,7 @@
 #include "ring/ring.h"
 #include "span/baggage.h"
 #include "span/ids.h"
+#include "span/sampler.h"
 #include "span/tracer.h"
 
 #include <pthread.h>
@@ -128,6 +129,7 @@ static void in_child(void)
 {
     faa_tracer_forget_ring();
     faa_baggage_forget_count();
+    faa_sampler_after_fork();
     atomic_store(&ring, NULL);
     atomic_store(&exporter, NULL);
     atomic_store(&gave_up_at, 0);
@@ -144,6 +146,8 @@ void faa_lifecycle_init(struct faa_config *settings)
     config = settings;
     owner = getpid();
     faa_ids_seed();
+    faa_sampler_init(&settings->sampler);
+    faa_span_set_limits(&settings->limits);
     faa_tracer_init(&ops);
     pthread_atfork(before_fork, NULL, in_child);
 }

@@ -90,22 +90,21 @@ static void read_headers(struct headers *h, PyObject *list)
 
 // The parent is what this request's own headers say, and never what the context holds: a
 // connection that is kept alive hands its first request's context to all later ones.
-static void start_span(struct faa_span *span, struct headers *h, const char *scope_name)
+static void start_span(struct faa_span *span, struct headers *h, const char *scope_name,
+                       struct faa_str operation)
 {
     struct faa_span_context parent;
     int found = faa_carrier_extract(&h->carrier, &parent) == 0;
-    faa_span_start(span, FAA_KIND_SERVER, scope_name, found ? &parent : NULL);
+    faa_span_start_operation(span, FAA_KIND_SERVER, scope_name, found ? &parent : NULL, operation);
     faa_carrier_fini(&h->carrier);
 }
 
 // A WebSocket's handshake is a GET; its scope has no method.
-static void set_method(struct faa_span *span, struct faa_request *request,
-                       const struct faa_scope *scope)
+static struct faa_str method_of(const struct faa_scope *scope)
 {
-    struct faa_str method = faa_text(scope->method);
     if (!scope->method && faa_str_eq(faa_text(scope->type), FAA_STR("websocket")))
-        method = FAA_STR("GET");
-    request->method = faa_http_set_method(span, method);
+        return FAA_STR("GET");
+    return faa_text(scope->method);
 }
 
 // The path of a request target in absolute form (RFC 9112, 3.2.2), which may hold credentials.
@@ -256,10 +255,11 @@ void faa_asgi_start_span(struct faa_span *span, struct faa_request *request,
 {
     struct headers h;
     read_headers(&h, scope->headers);
-    start_span(span, &h, scope_name);
+    struct faa_str method = method_of(scope);
+    start_span(span, &h, scope_name, faa_http_method(method));
     if (!span->recording)
         return;
-    set_method(span, request, scope);
+    request->method = faa_http_set_method(span, method);
     set_path(span, scope);
     set_query(span, scope);
     set_addresses(span, scope, &h);

@@ -36,24 +36,41 @@ void faa_ids_seed(void)
     }
 }
 
-void faa_ids_new_trace_id(uint8_t id[16])
+// The streams are bijections: each gives a zero once in 2^64 numbers.
+static uint64_t new_trace_id(uint8_t id[16])
 {
-    uint64_t half[2];
+    uint64_t n, half[2];
     do {
-        uint64_t n = next_number();
+        n = next_number();
         half[0] = stream_value(&trace_high, n);
         half[1] = stream_value(&trace_low, n);
     } while ((half[0] | half[1]) == 0);
     memcpy(id, half, sizeof(half));
+    return n;
+}
+
+static void new_span_id(uint8_t id[8], uint64_t n)
+{
+    uint64_t value;
+    while ((value = stream_value(&span_stream, n)) == 0)
+        n = next_number();
+    memcpy(id, &value, sizeof(value));
+}
+
+void faa_ids_new_trace_id(uint8_t id[16])
+{
+    (void)new_trace_id(id);
 }
 
 void faa_ids_new_span_id(uint8_t id[8])
 {
-    uint64_t value;
-    do
-        value = stream_value(&span_stream, next_number());
-    while (value == 0);
-    memcpy(id, &value, sizeof(value));
+    new_span_id(id, next_number());
+}
+
+// The streams have nothing in common, so that one number serves both.
+void faa_ids_new_root(uint8_t trace_id[16], uint8_t span_id[8])
+{
+    new_span_id(span_id, new_trace_id(trace_id));
 }
 
 void faa_ids_hex(char *out, const uint8_t *id, unsigned n)

@@ -15,6 +15,9 @@ void faa_ids_seed(void);
 void faa_ids_new_trace_id(uint8_t id[16]);
 void faa_ids_new_span_id(uint8_t id[8]);
 
+/// Both at once, for a root.
+void faa_ids_new_root(uint8_t trace_id[16], uint8_t span_id[8]);
+
 /// Lower-case hexadecimal digits of n bytes, without a NUL.
 void faa_ids_hex(char *out, const uint8_t *id, unsigned n);
 
