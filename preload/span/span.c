@@ -107,6 +107,14 @@ void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *
     }
 }
 
+void faa_span_set_start(struct faa_span *span, uint64_t mono_ns)
+{
+    if (!span->recording)
+        return;
+    span->start_ns -= span->start_mono_ns - mono_ns;
+    span->start_mono_ns = mono_ns;
+}
+
 // ---- attributes and events --------------------------------------------------------------------
 
 // Makes room for `need` more bytes of items. 0, or -1 at the ceiling or without memory.

@@ -53,6 +53,10 @@ struct faa_span {
 void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *scope,
                     const struct faa_span_context *parent);
 
+/// Moves the start back to a reading of the monotonic clock (faa_clock_mono_ns) of this process: for
+/// work that turned out to be worth a span when it was done. Nothing happens unless it is recording.
+void faa_span_set_start(struct faa_span *span, uint64_t mono_ns);
+
 /// Sets the name; cleaned and cut.
 void faa_span_set_name(struct faa_span *span, struct faa_str name);
 
