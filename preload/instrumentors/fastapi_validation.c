@@ -58,14 +58,6 @@ static size_t put_part(PyObject *part, int is_header, char *out)
     return 1;
 }
 
-static PyObject *element(PyObject *sequence, Py_ssize_t i)
-{
-    if (faa_is_list(sequence))
-        return i < PyList_Size(sequence) ? PyList_GetItem(sequence, i) : NULL;
-    return faa_is_tuple(sequence) && i < PyTuple_Size(sequence) ? PyTuple_GetItem(sequence, i)
-                                                                : NULL;
-}
-
 // Appends "body.items.0.price".
 static void add_location(struct locations *all, PyObject *parts)
 {
@@ -73,7 +65,7 @@ static void add_location(struct locations *all, PyObject *parts)
     size_t n = 0;
     PyObject *part;
     int is_header = 0;
-    for (Py_ssize_t i = 0; i < PARTS_MAX && (part = element(parts, i)); i++) {
+    for (Py_ssize_t i = 0; i < PARTS_MAX && (part = faa_sequence_item(parts, i)); i++) {
         if (i)
             text[n++] = '.';
         n += put_part(part, is_header, text + n);
@@ -96,7 +88,7 @@ static Py_ssize_t size_of(PyObject *sequence)
 // errors of its own, of which `errors()` makes the list that the error's handler will ask for next.
 static PyObject *errors_of(PyObject *exception, PyObject *given)
 {
-    PyObject *first = element(given, 0), *method, *list = NULL;
+    PyObject *first = faa_sequence_item(given, 0), *method, *list = NULL;
     if (first && faa_is_dict(first))
         return faa_newref(given);
     if (faa_getattr(exception, FAA_NAME(errors), &method) == 1)
@@ -119,7 +111,7 @@ static void tell(PyObject *exception, PyObject *given)
         return;
     }
     struct locations all = {.n = 0};
-    for (Py_ssize_t i = 0; i < LOCATIONS_MAX && (one = element(errors, i)); i++) {
+    for (Py_ssize_t i = 0; i < LOCATIONS_MAX && (one = faa_sequence_item(errors, i)); i++) {
         if (faa_is_dict(one) && faa_dict_get(one, FAA_NAME(loc), &location) == 1) {
             add_location(&all, location);
             Py_DecRef(location);
