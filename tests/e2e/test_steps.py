@@ -550,17 +550,42 @@ def test_starlettes_own_background_task(default: Traced) -> None:
 # WebSockets.
 
 
-def test_a_websocket_with_dependencies_works_and_begins_no_trace_by_a_step(each: Traced) -> None:
-    url = f"ws://127.0.0.1:{each.server.port}/ws"
-    with connect(f"{url}?number=5", additional_headers={"token": "t"}, proxy=None) as socket:
-        assert socket.recv(timeout=scaled(20)) == "t 5"
-    with pytest.raises(InvalidStatus) as refusal:
-        connect(f"{url}?number=x", proxy=None)
-    assert refusal.value.response.status_code == 403
-    each.get("/async")  # What was to come of the connections has come before this request's spans.
-    steps = [span for span in each.receiver.spans if span.kind == "INTERNAL"]
-    assert steps
-    assert [span for span in steps if not span.parent_id] == []
+def talk(served: Traced, query: str) -> tuple[Any, Span, list[Span]]:
+    """Opens a connection as part of a new trace: what it got, its SERVER span, and the others."""
+    trace_id = os.urandom(16).hex()
+    headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01", "token": "t"}
+    url = f"ws://127.0.0.1:{served.server.port}/ws?{query}"
+    answer: Any
+    try:
+        with connect(url, additional_headers=headers, proxy=None) as socket:
+            answer = socket.recv(timeout=scaled(20))
+    except InvalidStatus as refusal:
+        answer = refusal.response.status_code
+    spans = served.receiver.wait(lambda spans: where(spans, trace_id=trace_id, kind="SERVER"))
+    mine = where(spans, trace_id=trace_id)
+    server = one(mine, kind="SERVER")
+    return answer, server, [span for span in mine if span is not server]
+
+
+def test_dependencies_of_a_websocket(each: Traced) -> None:
+    answer, server, spans = talk(each, "number=5")
+    assert answer == "t 5"
+    assert_tree(
+        [server, *spans],
+        (server.name, "SERVER", [internal("dependencies", internal("dependency Guard")), SQL]),
+    )
+    assert one(spans, name="dependencies").attributes == {"code.function.name": "steps.ws"}
+
+
+def test_a_websocket_whose_parameters_are_invalid(each: Traced) -> None:
+    answer, server, spans = talk(each, "number=x")
+    assert answer == 403
+    attributes = one_event(server, "validation failed").attributes
+    assert attributes == {
+        "faa.validation.error_count": 1,
+        "faa.validation.locations": "query.number",
+    }
+    assert {span.status for span in spans} == {"UNSET"}
 
 
 # The application sees nothing of it.
