@@ -10,7 +10,7 @@ enum { FAA_RESOURCE_MAX = 64 };
 struct faa_config {
     struct faa_exporter_config exporter; ///< Its strings are owned here.
     struct faa_resource_attribute resource[FAA_RESOURCE_MAX];
-    int resource_full; ///< There was no room for one, and a line said so.
+    int resource_full;         ///< There was no room for one, and a line said so.
     uint32_t flush_timeout_ms; ///< FAA_FLUSH_TIMEOUT: the longest wait at the end of the process.
     const char *disabled;      ///< OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, or "".
 };
@@ -22,7 +22,8 @@ void faa_config_log_level(void);
 const char *faa_config_disabled(void);
 
 /// Reads the environment. A value that cannot be used gets one line on stderr and the default.
-/// What it allocates lives as long as the process. Fills faa_settings too. Returns 0, or -1 when there is no memory.
+/// What it allocates lives as long as the process. Fills faa_settings too. Returns 0, or -1 when
+/// there is no memory.
 FAA_MUSTUSE int faa_config_read(struct faa_config *config);
 
 /// The resource attributes that differ in each process; called at start and after a fork.

@@ -10,9 +10,10 @@
 int faa_step_wanted(void)
 {
     PyObject *current = faa_context_current();
-    int sampled = current && (faa_pyspan(current)->span.context.flags & FAA_FLAG_SAMPLED);
+    const struct faa_span *span = current ? &faa_pyspan(current)->span : NULL;
+    int wanted = span && !span->is_foreign && (span->context.flags & FAA_FLAG_SAMPLED);
     Py_DecRef(current);
-    return sampled;
+    return wanted;
 }
 
 int faa_step_is_answer(PyObject *exception)
@@ -24,16 +25,18 @@ int faa_step_is_answer(PyObject *exception)
            faa_exception_is(exception, "fastapi.exceptions", "WebSocketRequestValidationError");
 }
 
+// Names in the code of a call are interned: the first look finds them, and costs no text.
 PyObject *faa_step_keyword(PyObject *const *args, size_t nargsf, PyObject *kwnames,
                            PyObject *keyword)
 {
     Py_ssize_t count = kwnames ? PyTuple_Size(kwnames) : 0;
-    struct faa_str wanted = faa_text(keyword);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *name = PyTuple_GetItem(kwnames, i);
-        if (name == keyword || faa_str_eq(faa_text(name), wanted))
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (PyTuple_GetItem(kwnames, i) == keyword)
             return args[FAA_NARGS(nargsf) + (size_t)i];
-    }
+    struct faa_str wanted = faa_text(keyword);
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (faa_str_eq(faa_text(PyTuple_GetItem(kwnames, i)), wanted))
+            return args[FAA_NARGS(nargsf) + (size_t)i];
     return NULL;
 }
 

@@ -15,7 +15,8 @@ struct faa_step {
     int answers_nobody;
 };
 
-/// True where a step has a place: in a request that is sampled. A step never begins a trace.
+/// True where a step has a place: in a request that is sampled and that we trace, since FastAPI's
+/// own telemetry tells its steps by itself. A step never begins a trace.
 int faa_step_wanted(void);
 
 /// Puts a span around the coroutine that a function of the framework has returned. It begins with

@@ -312,6 +312,7 @@ void faa_span_follow(struct faa_span *span, const struct faa_span_context *other
     memcpy(span->context.trace_id, other->trace_id, sizeof(other->trace_id));
     memcpy(span->context.span_id, other->span_id, sizeof(other->span_id));
     span->context.flags = other->flags & FAA_FLAG_SAMPLED;
+    span->is_foreign = 1;
 }
 
 void faa_span_fini(struct faa_span *span)

@@ -34,7 +34,8 @@ struct faa_span {
     uint8_t status;
     uint8_t recording; ///< 0: not sampled, or ended. Setters do nothing then.
     uint8_t parent_remote;
-    uint8_t in_event; ///< 1 while the last event was kept: its attributes may follow.
+    uint8_t in_event;   ///< 1 while the last event was kept: its attributes may follow.
+    uint8_t is_foreign; ///< It stands for a span of another tracer; see faa_span_follow.
     uint16_t item_count;
     uint16_t name_len;
     uint16_t message_len;
@@ -53,8 +54,9 @@ struct faa_span {
 void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *scope,
                     const struct faa_span_context *parent);
 
-/// Moves the start back to a reading of the monotonic clock (faa_clock_mono_ns) of this process: for
-/// work that turned out to be worth a span when it was done. Nothing happens unless it is recording.
+/// Moves the start back to a reading of the monotonic clock (faa_clock_mono_ns) of this process:
+/// for work that turned out to be worth a span when it was done. Nothing happens unless it is
+/// recording.
 void faa_span_set_start(struct faa_span *span, uint64_t mono_ns);
 
 /// Sets the name; cleaned and cut.

@@ -547,6 +547,25 @@ def test_starlettes_own_background_task(default: Traced) -> None:
     assert_tree([call.server, *call.spans], expected)
 
 
+# FastAPI's own telemetry.
+
+
+def test_fastapis_own_spans_of_its_steps_have_none_of_ours_beside_them(
+    run: Runner, receiver: HttpReceiver
+) -> None:
+    probe = run.run([run.python, "-c", "import fastapi.telemetry"], agent="none")
+    if probe.status:
+        pytest.skip("this FastAPI has no telemetry of its own")
+    env = {**receiver.env, "FAA_FASTAPI_SPANS": "all", "FAA_SLOW_DEPENDENCY": "0"}
+    server = run.uvicorn("own_telemetry:app", env=env)
+    assert server.get("/four").json() == [1, 2, 3, 4]
+    assert server.get("/background").status_code == 200
+    server.stop()
+    spans = receiver.spans
+    assert [(span.name, span.kind) for span in spans] == [SQL] * 7
+    assert "" not in {span.parent_id for span in spans}
+
+
 # WebSockets.
 
 
