@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What each of FAA_FASTAPI_SPANS adds to a traced request.
 
-As request.py, in alternating blocks: with the hooks of the chosen steps in place, and with FastAPI's
-own functions put back; the request's SERVER span is there in both. Run under the agent, once for
-each choice: the choice is the process's.
+As request.py, in alternating blocks: with the hooks of the chosen steps in place, and with the
+framework's own functions put back; the request's SERVER span is there in both. Run under the agent,
+once for each choice: the choice is the process's.
 """
 
 import os

@@ -16,9 +16,8 @@ from sqlalchemy.pool import StaticPool
 from starlette.background import BackgroundTask
 
 app = FastAPI()
-engine = create_engine(
-    "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
-)
+SHARED = {"check_same_thread": False}
+engine = create_engine("sqlite://", poolclass=StaticPool, connect_args=SHARED)
 SLOW = float(os.environ.get("SLOW", "0"))
 
 
@@ -212,7 +211,8 @@ async def create_order(
 @app.get("/raises-validation")
 async def raises_validation() -> None:
     """An application's own use of FastAPI's exception."""
-    raise RequestValidationError([{"loc": ("body", "coupon"), "msg": "hush", "type": "value_error"}])
+    error = {"loc": ("body", "coupon"), "msg": "hush", "type": "value_error"}
+    raise RequestValidationError([error])
 
 
 class Service:
