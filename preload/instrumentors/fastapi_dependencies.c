@@ -36,18 +36,21 @@ struct level {
 // The state of one request's dependencies. Owned by a capsule, which the context variable refers
 // to.
 struct solving {
-    PyObject *before; // What the variable held.
-    int is_over;      // Tasks that a dependency left behind may still see it.
+    PyObject *capsule; // Borrowed.
+    PyObject *before;  // What the variable held.
+    int is_over;       // Tasks that a dependency left behind may still see it.
     unsigned depth;
     struct level levels[LEVELS_MAX];
 };
 
 static const char capsule_name[] = "faa.solving";
 static PyObject *variable;
+static int has_recursion; // Its seam was there.
 
 static struct solving *solving_of(PyObject *capsule)
 {
-    return PyCapsule_GetPointer(capsule, capsule_name);
+    return PyCapsule_IsValid(capsule, capsule_name) ? PyCapsule_GetPointer(capsule, capsule_name)
+                                                    : NULL;
 }
 
 // The state in the running context, borrowed from it, or NULL.
@@ -56,7 +59,7 @@ static struct solving *current(void)
     PyObject *capsule = NULL;
     if (PyContextVar_Get(variable, NULL, &capsule) < 0)
         PyErr_Clear();
-    struct solving *s = capsule && capsule != Py_None ? solving_of(capsule) : NULL;
+    struct solving *s = capsule ? solving_of(capsule) : NULL;
     Py_DecRef(capsule); // The context keeps it.
     return s && !s->is_over ? s : NULL;
 }
@@ -122,6 +125,8 @@ static int was_called(const struct level *level)
 }
 
 // The call is over, if there was one: FAA_RETURNED when its level went on, else as the level ended.
+// What was abandoned (FAA_CLOSED) may be told so in a context of another request, which must not
+// become the parent of a span.
 static void finish(struct level *level, enum faa_outcome outcome, PyObject *value)
 {
     if (!level->dependant)
@@ -135,7 +140,7 @@ static void finish(struct level *level, enum faa_outcome outcome, PyObject *valu
         if (told)
             end_span(&faa_pyspan(level->span)->span, exception);
         faa_clear(&level->span); // One that is not told was not called: it has no children.
-    } else if (told && faa_step_wanted()) {
+    } else if (told && outcome != FAA_CLOSED && faa_step_wanted()) {
         struct faa_span span;
         start_span(&span, level->dependant);
         faa_span_set_start(&span, level->start_ns);
@@ -147,22 +152,24 @@ static void finish(struct level *level, enum faa_outcome outcome, PyObject *valu
 
 // ---- the recursion ----------------------------------------------------------------------------
 
-static void recursion_enter(PyObject *dependant)
+// Each call of the recursion is observed with a tuple: the state's capsule, and the dependant.
+static void recursion_enter(PyObject *pair)
 {
-    struct solving *s = current();
-    if (!s || s->depth + 1 >= LEVELS_MAX)
+    struct solving *s = solving_of(PyTuple_GetItem(pair, 0));
+    if (s->is_over || s->depth + 1 >= LEVELS_MAX)
         return;
     finish(&s->levels[s->depth], FAA_RETURNED, NULL);
-    s->levels[++s->depth].solves = dependant;
+    s->levels[++s->depth].solves = PyTuple_GetItem(pair, 1);
 }
 
-// One that was never entered, or ends in another context than it began in, is not on this level.
-static void recursion_leave(PyObject *dependant, enum faa_outcome outcome, PyObject *value)
+// One that was never entered is not on this level.
+static void recursion_leave(PyObject *pair, enum faa_outcome outcome, PyObject *value)
 {
-    struct solving *s = current();
-    if (!s || s->depth == 0 || s->levels[s->depth].solves != dependant)
-        return;
+    struct solving *s = solving_of(PyTuple_GetItem(pair, 0));
+    PyObject *dependant = PyTuple_GetItem(pair, 1);
     struct level *level = &s->levels[s->depth];
+    if (s->is_over || s->depth == 0 || level->solves != dependant)
+        return;
     finish(level, outcome, value);
     faa_clear(&level->cache);
     level->solves = NULL;
@@ -201,7 +208,14 @@ static PyObject *recursion_hook(PyObject *wrapped, PyObject *data, PyObject *con
     PyObject *cache = faa_step_keyword(args, nargsf, kwnames, FAA_NAME(dependency_cache));
     if (!level->cache && cache && faa_is_dict(cache))
         level->cache = faa_newref(cache);
-    return observe(result, &recursion_ops, dependant);
+    PyObject *pair = PyTuple_Pack(2, s->capsule, dependant);
+    if (!pair) {
+        PyErr_Clear();
+        return result;
+    }
+    result = observe(result, &recursion_ops, pair);
+    Py_DecRef(pair);
+    return result;
 }
 
 // Called on a level that has a body, after its last dependency.
@@ -282,6 +296,7 @@ static PyObject *time_each(PyObject *coroutine)
         free(s);
         return coroutine;
     }
+    s->capsule = capsule;
     PyObject *result = observe(coroutine, &solving_ops, capsule);
     Py_DecRef(capsule);
     return result;
@@ -294,7 +309,7 @@ static PyObject *dependencies_hook(PyObject *wrapped, PyObject *data, PyObject *
     (void)data;
     PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
     PyObject *dependant = faa_step_keyword(args, nargsf, kwnames, FAA_NAME(dependant));
-    int times = result && variable && dependant && has_dependencies(dependant);
+    int times = result && has_recursion && dependant && has_dependencies(dependant);
     int tells = result && faa_settings.fastapi_spans & FAA_STEP_DEPENDENCIES;
     if ((!times && !tells) || !faa_step_wanted())
         return result;
@@ -315,11 +330,15 @@ void faa_fastapi_dependencies_install(void)
                                           recursion_hook};
     static const struct faa_patch body = {"fastapi.dependencies.utils:request_body_to_args",
                                           body_hook};
-    // The context variable last: without the recursion's seam there is nothing to time. A seam that
-    // is not there has its debug line.
-    if (faa_patch_all(&whole, 1) == 0 && faa_patch_all(&each, 1) == 0 && !variable) {
+    if (!variable)
         variable = PyContextVar_New(capsule_name, NULL);
-        PyErr_Clear();
+    PyErr_Clear();
+    if (!variable)
+        return;
+    // A seam that is not there has its debug line. Without the recursion there is nothing to time;
+    // without the body's, the last dependency of a level is told as longer than it was.
+    if (faa_patch_all(&whole, 1) == 0) {
+        has_recursion = faa_patch_all(&each, 1) == 0;
+        (void)!faa_patch_all(&body, 1);
     }
-    (void)!faa_patch_all(&body, 1);
 }
