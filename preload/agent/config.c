@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "export/endpoint.h"
+#include "instrumentors/settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -271,6 +272,48 @@ void faa_config_set_process(struct faa_config *config)
     set_number(config, "process.pid", getpid());
 }
 
+// The steps of a request that are told. A name that is not known changes nothing else.
+static unsigned read_steps(void)
+{
+    static const struct {
+        struct faa_str name;
+        unsigned steps;
+    } known[] = {
+        {FAA_STR("none"), 0},
+        {FAA_STR("all"), FAA_STEP_ALL},
+        {FAA_STR("dependencies"), FAA_STEP_DEPENDENCIES | FAA_STEP_SLOW_DEPENDENCY},
+        {FAA_STR("slow_dependency"), FAA_STEP_SLOW_DEPENDENCY},
+        {FAA_STR("endpoint"), FAA_STEP_ENDPOINT},
+        {FAA_STR("validation"), FAA_STEP_VALIDATION},
+        {FAA_STR("serialization"), FAA_STEP_SERIALIZATION},
+        {FAA_STR("background_task"), FAA_STEP_BACKGROUND_TASK},
+    };
+    struct faa_str rest = faa_str_of(faa_env("FAA_FASTAPI_SPANS")), name;
+    unsigned steps = 0, some = 0;
+    while (faa_env_next(&rest, &name)) {
+        size_t i = 0;
+        while (i < FAA_COUNT(known) &&
+               (known[i].name.n != name.n || strncasecmp(known[i].name.p, name.p, name.n) != 0))
+            i++;
+        if (i == FAA_COUNT(known)) {
+            faa_warn("FAA_FASTAPI_SPANS: %.*s is not known (all, none, dependencies, "
+                     "slow_dependency, endpoint, validation, serialization or background_task)",
+                     (int)(name.n < 200 ? name.n : 200), name.p);
+            continue;
+        }
+        steps |= known[i].steps;
+        some = 1;
+    }
+    return some ? steps : FAA_STEP_DEFAULT;
+}
+
+static void read_settings(struct faa_settings *settings)
+{
+    settings->fastapi_spans = read_steps();
+    settings->slow_dependency_ns =
+        (uint64_t)faa_env_number("FAA_SLOW_DEPENDENCY", 100, 0, 3600000) * 1000000u;
+}
+
 int faa_config_read(struct faa_config *config)
 {
     memset(config, 0, sizeof(*config));
@@ -280,6 +323,7 @@ int faa_config_read(struct faa_config *config)
     read_endpoint(&config->exporter);
     read_propagators(config);
     config->flush_timeout_ms = faa_env_number("FAA_FLUSH_TIMEOUT", 2000, 0, 60000);
+    read_settings(&faa_settings);
     config->disabled = keep(faa_str_of(faa_env("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")));
     faa_config_read_limits(config);
     if (faa_config_read_sampler(config))

@@ -29,7 +29,8 @@ void faa_config_log_level(void);
 const char *faa_config_disabled(void);
 
 /// Reads the environment. A value that cannot be used gets one line on stderr and the default.
-/// What it allocates lives as long as the process. Returns 0, or -1 when there is no memory.
+/// What it allocates lives as long as the process. Fills faa_settings too. Returns 0, or -1 when
+/// there is no memory.
 FAA_MUSTUSE int faa_config_read(struct faa_config *config);
 
 /// The resource attributes that differ in each process; called at start and after a fork.

@@ -2,6 +2,7 @@
 // FastAPI: its applications, whose requests come through Starlette.__call__, and the templates of
 // included routers.
 #include "instrumentors/asgi.h"
+#include "instrumentors/fastapi_steps.h"
 #include "instrumentors/fastapi_telemetry.h"
 #include "instrumentors/instrumentor.h"
 #include "python/err.h"
@@ -68,8 +69,10 @@ static int install(PyObject *module)
     int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
     if (status == 0)
         status = hook_routes();
-    if (status == 0)
+    if (status == 0) {
         faa_asgi_trace_class(FAA_FASTAPI, class, faa_fastapi_telemetry());
+        faa_fastapi_steps_install();
+    }
     Py_DecRef(class);
     return status;
 }

@@ -68,6 +68,9 @@ int faa_has_am_send(void);
 
 /// Names that we look up, interned once.
 #define FAA_NAMES(X)                                                                               \
+    X(__call__)                                                                                    \
+    X(__code__)                                                                                    \
+    X(__init__)                                                                                    \
     X(__module__)                                                                                  \
     X(__name__)                                                                                    \
     X(__qualname__)                                                                                \
@@ -78,10 +81,12 @@ int faa_has_am_send(void);
     X(_initializing)                                                                               \
     X(body)                                                                                        \
     X(bytes)                                                                                       \
+    X(call)                                                                                        \
     X(client)                                                                                      \
     X(close)                                                                                       \
     X(closed)                                                                                      \
     X(co_filename)                                                                                 \
+    X(co_firstlineno)                                                                              \
     X(co_name)                                                                                     \
     X(co_qualname)                                                                                 \
     X(code)                                                                                        \
@@ -89,21 +94,27 @@ int faa_has_am_send(void);
     X(cr_await)                                                                                    \
     X(create_module)                                                                               \
     X(database)                                                                                    \
+    X(dependant)                                                                                   \
+    X(dependencies)                                                                                \
+    X(dependency_cache)                                                                            \
     X(dialect)                                                                                     \
     X(disconnected)                                                                                \
     X(effective_route_context)                                                                     \
     X(engine)                                                                                      \
+    X(errors)                                                                                      \
     X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
     X(execution_context)                                                                           \
     X(f_code)                                                                                      \
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
+    X(func)                                                                                        \
     X(headers)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
     X(loaded_app)                                                                                  \
     X(loader)                                                                                      \
+    X(loc)                                                                                         \
     X(method)                                                                                      \
     X(more_body)                                                                                   \
     X(more_trailers)                                                                               \
@@ -132,6 +143,7 @@ int faa_has_am_send(void);
     X(trailers)                                                                                    \
     X(type)                                                                                        \
     X(url)                                                                                         \
+    X(use_cache)                                                                                   \
     X(version)
 
 enum faa_name {

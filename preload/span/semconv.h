@@ -8,6 +8,9 @@
 #define FAA_SEMCONV(X)                                                                             \
     X(CLIENT_ADDRESS, "client.address")                                                            \
     X(CLIENT_PORT, "client.port")                                                                  \
+    X(CODE_FILE_PATH, "code.file.path")                                                            \
+    X(CODE_FUNCTION_NAME, "code.function.name")                                                    \
+    X(CODE_LINE_NUMBER, "code.line.number")                                                        \
     X(DB_NAMESPACE, "db.namespace")                                                                \
     X(DB_OPERATION_BATCH_SIZE, "db.operation.batch.size")                                          \
     X(DB_OPERATION_NAME, "db.operation.name")                                                      \
@@ -24,6 +27,8 @@
     X(FAA_EVENT_LOOP_LONGEST_US, "faa.event_loop.longest_us")                                      \
     X(FAA_REQUEST_OUTCOME, "faa.request.outcome")                                                  \
     X(FAA_THREAD_POOL_WAIT_US, "faa.thread_pool.wait_us")                                          \
+    X(FAA_VALIDATION_ERROR_COUNT, "faa.validation.error_count")                                    \
+    X(FAA_VALIDATION_LOCATIONS, "faa.validation.locations")                                        \
     X(FAA_WEBSOCKET_BYTES_RECEIVED, "faa.websocket.bytes_received")                                \
     X(FAA_WEBSOCKET_BYTES_SENT, "faa.websocket.bytes_sent")                                        \
     X(FAA_WEBSOCKET_CLOSE_CODE, "faa.websocket.close_code")                                        \

@@ -155,6 +155,14 @@ void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *
     faa_span_start_operation(span, kind, scope, parent, FAA_STR(""));
 }
 
+void faa_span_set_start(struct faa_span *span, uint64_t mono_ns)
+{
+    if (!span->recording)
+        return;
+    span->start_ns -= span->start_mono_ns - mono_ns;
+    span->start_mono_ns = mono_ns;
+}
+
 // ---- attributes and events --------------------------------------------------------------------
 
 // Makes room for `need` more bytes of items. 0, or -1 at the ceiling or without memory.
@@ -432,6 +440,7 @@ void faa_span_follow(struct faa_span *span, const struct faa_span_context *other
     memcpy(span->context.trace_id, other->trace_id, sizeof(other->trace_id));
     memcpy(span->context.span_id, other->span_id, sizeof(other->span_id));
     span->context.flags = other->flags & FAA_FLAG_SAMPLED;
+    span->is_foreign = 1;
 }
 
 void faa_span_fini(struct faa_span *span)

@@ -59,6 +59,7 @@ struct faa_span {
     uint8_t recording; ///< 0: not sampled, or ended. Setters do nothing then.
     uint8_t parent_remote;
     uint8_t in_event;    ///< 1 while the last event was kept: its attributes may follow.
+    uint8_t is_foreign;  ///< It stands for a span of another tracer; see faa_span_follow.
     uint16_t item_count; ///< The sum of attributes, events and attributes of events.
     uint16_t attribute_count, event_count;
     uint16_t event_attribute_count; ///< Of the last event.
@@ -86,6 +87,11 @@ void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *
 /// set as the span's name: at its start a request has only its method, and no route.
 void faa_span_start_operation(struct faa_span *span, enum faa_span_kind kind, const char *scope,
                               const struct faa_span_context *parent, struct faa_str operation);
+
+/// Moves the start back to a reading of the monotonic clock (faa_clock_mono_ns) of this process:
+/// for work that turned out to be worth a span when it was done. Nothing happens unless it is
+/// recording.
+void faa_span_set_start(struct faa_span *span, uint64_t mono_ns);
 
 /// Sets the name; cleaned and cut.
 void faa_span_set_name(struct faa_span *span, struct faa_str name);

@@ -221,6 +221,26 @@ END_TEST
 
 // ---- parents ----------------------------------------------------------------------------------
 
+START_TEST(a_start_in_the_past_moves_both_clocks)
+{
+    struct faa_span span;
+    struct faa_record_view view;
+    faa_span_start(&span, FAA_KIND_INTERNAL, "test", NULL);
+    uint64_t wall = span.start_ns, mono = span.start_mono_ns;
+    faa_span_set_start(&span, mono - 5000000);
+    ck_assert_uint_eq(span.start_ns, wall - 5000000);
+    uint64_t now = faa_span_now(&span);
+    ck_assert_uint_ge(now, wall); // The time gone by is counted from the new start.
+    ck_assert_uint_le(now - wall, faa_clock_mono_ns() - mono);
+    end_and_take(&span, &view);
+    ck_assert_uint_eq(view.record->start_ns, wall - 5000000);
+    ck_assert_uint_ge(view.record->end_ns, wall);
+    faa_span_set_start(&span, mono); // It has ended: nothing to move.
+    ck_assert_uint_eq(span.start_ns, wall - 5000000);
+    faa_span_fini(&span);
+}
+END_TEST
+
 START_TEST(without_a_parent_a_sampled_trace_begins)
 {
     static const uint8_t none[16];
@@ -618,6 +638,7 @@ int main(void)
     tcase_add_test(cases, what_is_set_comes_out_of_the_ring);
     tcase_add_test(cases, an_empty_span_is_a_record);
     tcase_add_test(cases, times_follow_what_the_caller_says_and_never_run_backwards);
+    tcase_add_test(cases, a_start_in_the_past_moves_both_clocks);
     tcase_add_test(cases, without_a_parent_a_sampled_trace_begins);
     tcase_add_test(cases, a_child_outlives_its_parent);
     tcase_add_test(cases, an_unsampled_parent_makes_unsampled_children_without_records);

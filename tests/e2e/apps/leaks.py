@@ -15,7 +15,7 @@ import sys
 import time
 
 import requests
-from fastapi import FastAPI, HTTPException
+from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException
 from fastapi.responses import StreamingResponse
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -98,6 +98,20 @@ async def waits():
     await asyncio.Event().wait()
 
 
+async def setting():
+    return "set"
+
+
+async def dependent(setting=Depends(setting)):
+    yield setting
+
+
+@app.get("/steps")
+async def steps(number: int, tasks: BackgroundTasks, dependent=Depends(dependent)):
+    tasks.add_task(setting)
+    return number
+
+
 @app.get("/types")
 async def types():
     """Finds the agent's types: nothing of it is importable."""
@@ -106,7 +120,7 @@ async def types():
             seen_types.add(type(value))
 
 
-def scope_of(path):
+def scope_of(path, query=b"a=1&sig=hidden"):
     headers = [
         (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         (b"baggage", b"a=1"),
@@ -116,7 +130,7 @@ def scope_of(path):
         "method": "GET",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"a=1&sig=hidden",
+        "query_string": query,
         "headers": headers,
         "http_version": "1.1",
         "scheme": "http",
@@ -143,6 +157,8 @@ async def broken_send(message):
 async def serve_round():
     for path in ("/sql/x", "/sql-fails", "/missing", "/call", "/call-fails", "/stream", "/none"):
         await app(scope_of(path), receive, send)
+    for query in (b"number=1", b"number=x"):
+        await app(scope_of("/steps", query), receive, send)
     for path, sender in (("/raises", send), ("/missing", broken_send)):
         try:
             await app(scope_of(path), receive, sender)
