@@ -66,12 +66,14 @@ int faa_has_am_send(void);
 
 /// Names that we look up, interned once.
 #define FAA_NAMES(X)                                                                               \
+    X(__file__)                                                                                    \
     X(__module__)                                                                                  \
     X(__name__)                                                                                    \
     X(__qualname__)                                                                                \
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
     X(_faa_span)                                                                                   \
+    X(_get_running_loop)                                                                           \
     X(_initializing)                                                                               \
     X(client)                                                                                      \
     X(close)                                                                                       \
@@ -88,11 +90,13 @@ int faa_has_am_send(void);
     X(exec_module)                                                                                 \
     X(execution_context)                                                                           \
     X(f_code)                                                                                      \
+    X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
     X(headers)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
+    X(is_async)                                                                                    \
     X(loader)                                                                                      \
     X(method)                                                                                      \
     X(more_body)                                                                                   \
