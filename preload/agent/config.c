@@ -230,6 +230,7 @@ int faa_config_read(struct faa_config *config)
     read_exporters(&config->exporter);
     read_endpoint(&config->exporter);
     config->flush_timeout_ms = faa_env_number("FAA_FLUSH_TIMEOUT", 2000, 0, 60000);
+    config->blocked_ms = faa_env_number("FAA_BLOCKED_THRESHOLD", 100, 0, 3600000);
     config->disabled = keep(faa_str_of(faa_env("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")));
     return config->disabled ? read_resource(config) : -1;
 }

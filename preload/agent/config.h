@@ -10,9 +10,11 @@ enum { FAA_RESOURCE_MAX = 64 };
 struct faa_config {
     struct faa_exporter_config exporter; ///< Its strings are owned here.
     struct faa_resource_attribute resource[FAA_RESOURCE_MAX];
-    int resource_full; ///< There was no room for one, and a line said so.
+    int resource_full;         ///< There was no room for one, and a line said so.
     uint32_t flush_timeout_ms; ///< FAA_FLUSH_TIMEOUT: the longest wait at the end of the process.
-    const char *disabled;      ///< OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, or "".
+    uint32_t
+        blocked_ms; ///< FAA_BLOCKED_THRESHOLD: what blocks the event loop longer is told; 0: off.
+    const char *disabled; ///< OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, or "".
 };
 
 /// Sets the log level by FAA_LOG_LEVEL and OTEL_LOG_LEVEL.
