@@ -87,6 +87,7 @@ static void set_up_watch(void)
     static const struct faa_watch_ops ops = {
         .ask = Py_AddPendingCall,
         .is_alive = Py_IsInitialized,
+        .nudge = faa_pending_call_nudge,
         .format = faa_stack_format,
     };
     faa_watch_init(&ops);

@@ -64,6 +64,13 @@ enum faa_send_result faa_iter_send(PyObject *iter, PyObject *arg, PyObject **res
 /// True from 3.10 on: types may have the am_send slot.
 int faa_has_am_send(void);
 
+/// Makes the main thread look for pending calls. Before 3.13 Py_AddPendingCall on another thread
+/// leaves no sign for a main thread that computes: it runs the call when it next takes the GIL, by
+/// then far from where it was. Asking it for the GIL is a sign: this takes the GIL and gives it
+/// back. From 3.13 on nothing happens. Called without the GIL, on a thread that is none of
+/// Python's.
+void faa_pending_call_nudge(void);
+
 /// Names that we look up, interned once.
 #define FAA_NAMES(X)                                                                               \
     X(__file__)                                                                                    \

@@ -25,6 +25,8 @@ enum {
 #define NEVER UINT64_MAX
 #define POLL_MIN_NS 1000000u
 #define POLL_MAX_NS 250000000u
+#define ANSWER_NS 5000000u   // A main thread that can answer does so sooner.
+#define COMPUTES_NS 2000000u // Of processor time, without an answer.
 #define HOLD_MAX_NS 100000000u
 #define HOLD_LOOK_NS 20000
 
@@ -45,6 +47,7 @@ struct step {
 
 static const struct faa_watch_ops *ops;
 static pthread_t main_thread; // Written while there is no other thread that reads it.
+static clockid_t main_clock;  // Its processor time; written by it before it starts the thread.
 static _Atomic uint64_t threshold;
 
 static struct step steps[FAA_WATCH_DEPTH_MAX];
@@ -135,6 +138,13 @@ static int start_thread(size_t stack_size)
     return rc == 0 ? 0 : -1;
 }
 
+static int start_watch(void)
+{
+    if (pthread_getcpuclockid(pthread_self(), &main_clock) != 0)
+        return -1;
+    return start_thread(STACK_SIZE) && start_thread(LARGE_STACK_SIZE) ? -1 : 0;
+}
+
 static void rouse(void)
 {
     int saved = errno;
@@ -142,8 +152,7 @@ static void rouse(void)
         return;
     if (change_state(ASLEEP, POLLING))
         futex_wake();
-    else if (change_state(ABSENT, POLLING) && start_thread(STACK_SIZE) &&
-             start_thread(LARGE_STACK_SIZE))
+    else if (change_state(ABSENT, POLLING) && start_watch())
         change_state(POLLING, GONE); // Without stacks, then.
     errno = saved;
 }
@@ -193,15 +202,26 @@ struct watcher {
     uint32_t done[FAA_WATCH_DEPTH_MAX]; // Serials of steps whose stack was asked for.
     uint32_t seen;                      // The last serial.
     unsigned quiet;                     // Polls since the last step.
+    int may_nudge;                      // What was asked for last has not been nudged.
+    uint64_t pause;                     // Before the next look for an answer.
+    uint64_t cpu;                       // The main thread's processor time when it was asked.
 };
+
+static int is_held(void)
+{
+    return atomic_load(&held) || !ops->is_alive();
+}
 
 // Both sides write their flag and then read the other's, all sequentially consistent: either the
 // thread sees that it is held, or who holds it sees that it asks.
-static int ask(void)
+static int ask(struct watcher *w)
 {
     int status = -1;
+    w->may_nudge = ops->nudge != NULL;
+    w->pause = ANSWER_NS;
+    w->cpu = faa_clock_ns(main_clock);
     atomic_store(&asking, 1);
-    if (!atomic_load(&held) && ops->is_alive()) {
+    if (!is_held()) {
         atomic_store(&asked, 1);
         status = ops->ask(take_stack, NULL);
         if (status)
@@ -223,13 +243,30 @@ static uint64_t look(struct watcher *w, uint64_t now, uint64_t limit)
             continue;
         uint64_t due = start + limit;
         // One call serves every step that is too old when it comes.
-        if (due <= now && (atomic_load(&asked) || ask() == 0))
+        if (due <= now && (atomic_load(&asked) || ask(w) == 0))
             w->done[i] = serial;
         else if (due > now && due < next)
             next = due;
         else if (due <= now)
             next = now; // Refused: again at the next poll.
     }
+    return next;
+}
+
+// A main thread that computes and does not answer is nudged. One that waits in a C function is not:
+// it answers when that returns. Returns when to look again, or NEVER.
+static uint64_t await_answer(struct watcher *w, uint64_t now)
+{
+    if (!w->may_nudge || !atomic_load(&asked))
+        return NEVER;
+    if (!is_held() && faa_clock_ns(main_clock) - w->cpu >= COMPUTES_NS) {
+        w->may_nudge = 0;
+        ops->nudge();
+        return NEVER;
+    }
+    uint64_t next = now + w->pause;
+    if (w->pause < POLL_MAX_NS)
+        w->pause *= 2;
     return next;
 }
 
@@ -261,7 +298,8 @@ static void *run(void *unused)
         uint64_t now = faa_clock_mono_ns(), limit = faa_watch_threshold();
         uint64_t interval = interval_of(limit);
         uint32_t serial = atomic_load_explicit(&last_serial, memory_order_acquire);
-        uint64_t next = look(&w, now, limit);
+        uint64_t next = look(&w, now, limit), answer = await_answer(&w, now);
+        next = answer < next ? answer : next;
         w.quiet = serial == w.seen && next == NEVER ? w.quiet + 1 : 0;
         w.seen = serial;
         if (w.quiet >= QUIET_POLLS) {

@@ -2,15 +2,17 @@
 // Notices that a step of a request holds the event loop for longer than a threshold while it still
 // does, and takes the stack that holds it.
 //
-// A thread of its own, `faa-watch`, looks at the clock; it never touches Python. When a step is too
-// old it asks the interpreter (Py_AddPendingCall) to call us on the main thread as soon as that one
-// runs Python code again, which is where a blocking C function has been called. So only loops on
-// the main thread have stacks; on any other thread nothing is watched, and a caller who measures
-// the step's time still knows its duration.
+// A thread of its own, `faa-watch`, looks at the clock. When a step is too old it asks the
+// interpreter (Py_AddPendingCall) to call us on the main thread as soon as that one runs Python
+// code again, which is where a blocking C function has been called. So only loops on the main
+// thread have stacks; on any other thread nothing is watched, and a caller who measures the step's
+// time still knows its duration.
 //
 // The thread starts with the first step, polls while there are steps, and sleeps without a wake-up
 // when there have been none for a while. No lock is taken, and no application thread waits for it
-// but before a fork and at the end of the process, for the nanoseconds of one Py_AddPendingCall.
+// but before a fork and at the end of the process, for the nanoseconds of one Py_AddPendingCall;
+// and where a step computes on CPython before 3.13, which hears nothing then, the thread asks for
+// the GIL once in that step and gives it back at once.
 //
 // This file and watch.c know of Python only what faa_watch_init is given.
 #ifndef FAA_PYTHON_WATCH_H
@@ -32,6 +34,10 @@ struct faa_watch_ops {
     int (*ask)(int (*function)(void *arg), void *arg);
     /// True while that may be asked; called on the watch's thread: Py_IsInitialized.
     int (*is_alive)(void);
+    /// Makes the main thread, which computes, look at what was asked of it; NULL where it does so
+    /// by itself. Called on the watch's thread, once for what was asked; may wait for the main
+    /// thread, which never waits for it.
+    void (*nudge)(void);
     /// Writes the running thread's stack, at most `cap` bytes; returns the length. Called on the
     /// main thread, by the function that was asked for: faa_stack_format.
     size_t (*format)(char *out, size_t cap);

@@ -24,7 +24,7 @@ const char *__tsan_default_options(void)
 // ---- the interpreter --------------------------------------------------------------------------
 
 static int (*_Atomic pending)(void *);
-static atomic_int asks, refusals, alive, formatted;
+static atomic_int asks, refusals, alive, formatted, nudges;
 
 static int fake_ask(int (*function)(void *), void *arg)
 {
@@ -43,13 +43,18 @@ static int fake_is_alive(void)
     return atomic_load(&alive);
 }
 
+static void fake_nudge(void)
+{
+    atomic_fetch_add(&nudges, 1);
+}
+
 static size_t fake_format(char *out, size_t cap)
 {
     int n = snprintf(out, cap, "stack %d", atomic_fetch_add(&formatted, 1) + 1);
     return (size_t)n;
 }
 
-static const struct faa_watch_ops fake = {fake_ask, fake_is_alive, fake_format};
+static const struct faa_watch_ops fake = {fake_ask, fake_is_alive, fake_nudge, fake_format};
 
 static uint64_t old(void)
 {
@@ -189,6 +194,48 @@ START_TEST(steps_after_a_late_call_are_watched)
     faa_watch_begin(old());
     await_ask();
     serve();
+    check_text(faa_watch_end(), "stack 1");
+}
+END_TEST
+
+// ---- the main thread's answer ------------------------------------------------------------------
+
+START_TEST(a_main_thread_that_computes_is_nudged_once)
+{
+    faa_watch_begin(old());
+    uint64_t until = faa_clock_mono_ns() + PATIENCE_NS;
+    while (!atomic_load(&nudges))
+        ck_assert_msg(faa_clock_mono_ns() < until, "nobody nudges");
+    uint64_t cpu = faa_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    while (faa_clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu < 50 * MS)
+        ;
+    ck_assert_int_eq(atomic_load(&nudges), 1);
+    ck_assert_int_eq(atomic_load(&asks), 1);
+    serve();
+    check_text(faa_watch_end(), "stack 1");
+}
+END_TEST
+
+START_TEST(a_main_thread_that_waits_is_left_alone)
+{
+    faa_watch_begin(old());
+    pause_ms(200);
+    ck_assert_ptr_nonnull(atomic_load(&pending));
+    ck_assert_int_eq(atomic_load(&nudges), 0);
+    serve();
+    check_text(faa_watch_end(), "stack 1");
+}
+END_TEST
+
+START_TEST(what_was_answered_is_not_nudged)
+{
+    faa_watch_begin(old());
+    await_ask();
+    serve();
+    uint64_t cpu = faa_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    while (faa_clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu < 50 * MS)
+        ;
+    ck_assert_int_eq(atomic_load(&nudges), 0);
     check_text(faa_watch_end(), "stack 1");
 }
 END_TEST
@@ -481,6 +528,9 @@ int main(void)
     tcase_add_test(cases, a_call_that_comes_after_the_step_takes_nothing);
     tcase_add_test(cases, a_call_with_no_step_takes_nothing);
     tcase_add_test(cases, steps_after_a_late_call_are_watched);
+    tcase_add_test(cases, a_main_thread_that_computes_is_nudged_once);
+    tcase_add_test(cases, a_main_thread_that_waits_is_left_alone);
+    tcase_add_test(cases, what_was_answered_is_not_nudged);
     tcase_add_test(cases, an_inner_step_that_is_young_leaves_the_stack_to_the_outer);
     tcase_add_test(cases, what_blocks_in_an_inner_step_blocks_the_outer_too);
     tcase_add_test(cases, a_later_stack_counts_for_the_outer_step_too);
