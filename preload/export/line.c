@@ -175,14 +175,14 @@ static void put_blocking(struct line *line, const struct facts *facts)
         break;
     }
     if (facts->blocked_us > 0)
-        n = snprintf(text, sizeof(text), "blocked the event loop for %.1f ms",
+        n = snprintf(text, sizeof(text), "blocked the loop %.1f ms",
                      (double)facts->blocked_us / 1000);
     else if (!facts->is_blocking)
         return;
     else if (!file.n || file.n > 128)
-        n = snprintf(text, sizeof(text), "blocks the event loop");
+        n = snprintf(text, sizeof(text), "blocks the loop");
     else
-        n = snprintf(text, sizeof(text), "blocks the event loop at %.*s:%lld", (int)file.n, file.p,
+        n = snprintf(text, sizeof(text), "blocks the loop at %.*s:%lld", (int)file.n, file.p,
                      (long long)facts->line);
     put_field(line, YELLOW, (struct faa_str){text, (size_t)n});
 }

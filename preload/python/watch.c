@@ -179,21 +179,30 @@ void faa_watch_begin(uint64_t mono_ns)
         rouse();
 }
 
+// How many steps run on this thread, as far as they count.
+static uint32_t own_depth(void)
+{
+    return on_main_thread() ? atomic_load_explicit(&depth, memory_order_relaxed) : 0;
+}
+
+static struct faa_str stack_of(uint32_t innermost)
+{
+    if (!innermost || innermost > FAA_WATCH_DEPTH_MAX)
+        return (struct faa_str){"", 0};
+    return (struct faa_str){stack, steps[innermost - 1].stack_len};
+}
+
 struct faa_str faa_watch_stack(void)
 {
-    uint32_t n = on_main_thread() ? atomic_load_explicit(&depth, memory_order_relaxed) : 0;
-    if (!n || n > FAA_WATCH_DEPTH_MAX)
-        return (struct faa_str){"", 0};
-    return (struct faa_str){stack, steps[n - 1].stack_len};
+    return stack_of(own_depth());
 }
 
 struct faa_str faa_watch_end(void)
 {
-    struct faa_str taken = faa_watch_stack();
-    uint32_t n = on_main_thread() ? atomic_load_explicit(&depth, memory_order_relaxed) : 0;
+    uint32_t n = own_depth();
     if (n)
         atomic_store_explicit(&depth, n - 1, memory_order_release);
-    return taken;
+    return stack_of(n);
 }
 
 // ---- the thread -------------------------------------------------------------------------------

@@ -145,9 +145,9 @@ START_TEST(what_blocks_the_event_loop_says_so)
     builder_event(&b, 6, "event loop blocked");
     builder_int(&b, 1, FAA_KEY_FAA_EVENT_LOOP_BLOCKED_US, 120300);
     add();
-    expect("shop  GET /  300.0 ms  blocked the event loop for 270.3 ms   trace " TRACE_1 "\n"
-           "├─ SELECT items  3.0 ms  blocks the event loop at views.py:42\n"
-           "├─ GET  1.0 ms  blocks the event loop  http://localhost/\n"
+    expect("shop  GET /  300.0 ms  blocked the loop 270.3 ms   trace " TRACE_1 "\n"
+           "├─ SELECT items  3.0 ms  blocks the loop at views.py:42\n"
+           "├─ GET  1.0 ms  blocks the loop  http://localhost/\n"
            "└─ endpoint  1.0 ms\n");
 }
 END_TEST
