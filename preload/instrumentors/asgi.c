@@ -2,15 +2,17 @@
 // One request: from the call of the application to the last chunk of the response.
 #include "instrumentors/asgi.h"
 
+#include "base/clock.h"
 #include "python/awaitable.h"
 #include "python/err.h"
 #include "python/exception.h"
+#include "python/watch.h"
 #include "span/http.h"
 #include "span/tracer.h"
 
 #include <stdlib.h>
 
-enum { PAIRS_COMPARED = 8 };
+enum { PAIRS_COMPARED = 8, BLOCKED_EVENTS_MAX = 8 };
 
 static const char owner; // Its address marks the spans of this file.
 
@@ -151,6 +153,38 @@ static void set_waits(struct faa_span *span, const struct faa_request *r)
             faa_span_set_int(span, keys[i], (int64_t)(r->wait_ns[i] / 1000));
 }
 
+// The step that runs, or has just run, held the event loop for too long.
+static void tell_step(struct faa_span *span, struct faa_request *r, struct faa_str stack)
+{
+    uint64_t limit = faa_watch_threshold();
+    uint64_t took = r->step_ns ? faa_clock_mono_ns() - r->step_ns : 0;
+    if (!limit || took < limit || !span->recording || r->blocked_count >= BLOCKED_EVENTS_MAX)
+        return;
+    r->blocked_count++;
+    faa_span_add_event(span, FAA_STR("event loop blocked"));
+    faa_span_event_set_int(span, FAA_KEY_FAA_EVENT_LOOP_BLOCKED_US, (int64_t)(took / 1000));
+    if (stack.n)
+        faa_span_event_set_str(span, FAA_KEY_CODE_STACKTRACE, stack);
+}
+
+static void begin_step(PyObject *object)
+{
+    struct faa_request *r = request_of(object);
+    if (!faa_watch_threshold() || !faa_pyspan(object)->span.recording || r->step_ns)
+        return;
+    r->step_ns = faa_clock_mono_ns();
+    faa_watch_begin(r->step_ns);
+}
+
+static void end_step(PyObject *object)
+{
+    struct faa_request *r = request_of(object);
+    if (!r->step_ns)
+        return;
+    tell_step(&faa_pyspan(object)->span, r, faa_watch_end());
+    r->step_ns = 0;
+}
+
 static void end_request(PyObject *object)
 {
     struct faa_span *span = &faa_pyspan(object)->span;
@@ -168,7 +202,10 @@ static void end_request(PyObject *object)
 static void complete(PyObject *object)
 {
     struct faa_request *r = request_of(object);
-    r->end_ns = faa_span_now(&faa_pyspan(object)->span);
+    struct faa_span *span = &faa_pyspan(object)->span;
+    if (r->status < 500 && r->step_ns) // The step goes on, without the span.
+        tell_step(span, r, faa_watch_stack());
+    r->end_ns = faa_span_now(span);
     if (r->status < 500)
         end_request(object);
 }
@@ -227,11 +264,13 @@ static void enter(PyObject *object)
 {
     request_of(object)->has_begun = 1;
     faa_context_activate(object);
+    begin_step(object);
 }
 
 // A server error whose exception has not come by now has none: what goes on is background work.
 static void waits(PyObject *object)
 {
+    end_step(object);
     if (request_of(object)->end_ns)
         end_request(object);
 }
@@ -240,6 +279,7 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *exceptio
 {
     struct faa_request *r = request_of(object);
     struct faa_span *span = &faa_pyspan(object)->span;
+    end_step(object);
     faa_context_deactivate(object);
     if (outcome == FAA_RAISED && exception) {
         // The client has gone: the error page that follows reaches nobody, and nothing has failed.
@@ -253,7 +293,8 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *exceptio
     faa_clear(&r->headers);
 }
 
-static const struct faa_awaitable_ops request_ops = {enter, waits, leave};
+static const struct faa_awaitable_ops request_ops = {
+    .enter = enter, .waits = waits, .leave = leave, .resume = begin_step};
 
 static PyObject *new_request(PyObject *scope, PyObject *headers, const char *scope_name)
 {
@@ -361,7 +402,8 @@ static void after_shutdown(PyObject *data, enum faa_outcome outcome, PyObject *e
     PyEval_RestoreThread(state);
 }
 
-static const struct faa_awaitable_ops lifespan_ops = {ignore, ignore, after_shutdown};
+static const struct faa_awaitable_ops lifespan_ops = {
+    .enter = ignore, .waits = ignore, .leave = after_shutdown};
 
 static PyObject *call_lifespan(PyObject *wrapped, PyObject *const *args)
 {

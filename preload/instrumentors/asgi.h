@@ -25,10 +25,12 @@ struct faa_request {
     int has_mount;
     int status; ///< Of the response; 0: none yet.
     int has_trailers;
-    int has_begun; ///< The application runs; one that was called and not awaited is no request.
-    uint64_t end_ns; ///< When the response was complete; 0: not yet.
+    int blocked_count; ///< Events that tell of a blocked event loop.
+    uint64_t step_ns;  ///< When the running step began, on the monotonic clock; 0: none is watched.
+    int has_begun;     ///< The application runs; one that was called and not awaited is no request.
+    uint64_t end_ns;   ///< When the response was complete; 0: not yet.
     uint64_t wait_ns[FAA_WAIT_COUNT]; ///< By enum faa_wait.
-    char route[FAA_ROUTE_MAX]; ///< Templates of the mounts gone through, then the route's.
+    char route[FAA_ROUTE_MAX];        ///< Templates of the mounts gone through, then the route's.
 };
 
 /// The hook for `Starlette.__call__(self, scope, receive, send)`, to which FastAPI's own comes too:
@@ -51,8 +53,9 @@ int faa_asgi_is_noted(PyObject *route);
 void faa_asgi_note_mount(struct faa_str path);
 void faa_asgi_note_route(struct faa_str path);
 
-/// Adds to the time that the current request has waited for something; its SERVER span tells the sum.
-/// Call it in the request's context, on any thread that has the GIL. Without a request nothing happens.
+/// Adds to the time that the current request has waited for something; its SERVER span tells the
+/// sum. Call it in the request's context, on any thread that has the GIL. Without a request nothing
+/// happens.
 void faa_asgi_add_wait(enum faa_wait what, uint64_t ns);
 
 /// Reads the scope's method, URL, addresses and headers into the span, which is started here.

@@ -61,11 +61,29 @@ static int begin(struct awaitable *a)
     return 0;
 }
 
+static void resume(struct awaitable *a)
+{
+    if (a->phase != RUNNING || !a->ops->resume)
+        return;
+    int saved = errno;
+    a->ops->resume(a->data);
+    errno = saved;
+}
+
+static void waits(struct awaitable *a)
+{
+    int saved = errno;
+    a->ops->waits(a->data);
+    errno = saved;
+}
+
 static enum faa_send_result step(PyObject *self, PyObject *arg, PyObject **result)
 {
     struct awaitable *a = faa_state(self);
     *result = NULL;
-    if (a->phase == NEW && begin(a))
+    if (a->phase != NEW)
+        resume(a);
+    else if (begin(a))
         return FAA_SEND_ERROR;
     PyObject *iter = a->iter ? a->iter : a->inner;
     if (!iter) {
@@ -74,9 +92,7 @@ static enum faa_send_result step(PyObject *self, PyObject *arg, PyObject **resul
     }
     enum faa_send_result r = faa_iter_send(iter, arg, result);
     if (r == FAA_SEND_NEXT) {
-        int saved = errno;
-        a->ops->waits(a->data);
-        errno = saved;
+        waits(a);
     } else if (r == FAA_SEND_ERROR) {
         finish_with_error(a);
     } else if (r == FAA_SEND_RETURN) {
@@ -143,14 +159,18 @@ static PyObject *awaitable_throw(PyObject *self, PyObject *args)
     struct awaitable *a = faa_state(self);
     PyObject *target = a->iter ? a->iter : a->inner;
     PyObject *throw, *result = NULL;
+    resume(a);
     if (target && faa_getattr(target, FAA_NAME(throw), &throw) == 1) {
         result = PyObject_Call(throw, args, NULL);
         Py_DecRef(throw);
     } else {
         raise_thrown(args);
     }
-    if (result)
+    if (result) {
+        if (a->phase == RUNNING)
+            waits(a);
         return result;
+    }
     if (PyErr_ExceptionMatches(PyExc_StopIteration)) {
         struct faa_err e = faa_err_save();
         finish(a, FAA_RETURNED, NULL);

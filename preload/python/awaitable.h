@@ -21,6 +21,8 @@ struct faa_awaitable_ops {
     /// After the last one, exactly once, also when there was none. `exception` is borrowed, and
     /// NULL unless FAA_RAISED.
     void (*leave)(PyObject *data, enum faa_outcome outcome, PyObject *exception);
+    /// Before each step but the first, one by throw() too; may be NULL. `waits` or `leave` follows.
+    void (*resume)(PyObject *data);
 };
 
 /// 0, or -1 with a Python error.
