@@ -324,6 +324,7 @@ int faa_config_read(struct faa_config *config)
     read_propagators(config);
     config->flush_timeout_ms = faa_env_number("FAA_FLUSH_TIMEOUT", 2000, 0, 60000);
     read_settings(&faa_settings);
+    config->blocked_ms = faa_env_number("FAA_BLOCKED_THRESHOLD", 100, 0, 3600000);
     config->disabled = keep(faa_str_of(faa_env("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")));
     faa_config_read_limits(config);
     if (faa_config_read_sampler(config))

@@ -19,6 +19,8 @@ struct faa_config {
     uint32_t flush_timeout_ms; ///< FAA_FLUSH_TIMEOUT: the longest wait at the end of the process.
     enum faa_propagator propagators[FAA_PROPAGATOR_COUNT]; ///< OTEL_PROPAGATORS, in its order.
     size_t propagator_count;
+    uint32_t
+        blocked_ms; ///< FAA_BLOCKED_THRESHOLD: what holds the event loop longer is told; 0: off.
     const char *disabled; ///< OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, or "".
 };
 

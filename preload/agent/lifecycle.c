@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "python/watch.h"
 #include "ring/ring.h"
 #include "span/baggage.h"
 #include "span/ids.h"
@@ -103,7 +104,10 @@ void faa_lifecycle_flush(void)
 void faa_lifecycle_finish(void)
 {
     struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
-    if (!e || getpid() != owner)
+    if (getpid() != owner)
+        return;
+    faa_watch_stop();
+    if (!e)
         return;
     atomic_store(&finished, 1);
     faa_exporter_park(e);
@@ -122,6 +126,12 @@ static void before_fork(void)
 {
     struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
     atomic_store(&child_is_mute, e && faa_exporter_await_start(e, FORK_MAX_MS));
+    faa_watch_hold();
+}
+
+static void in_parent(void)
+{
+    faa_watch_release();
 }
 
 // Only what is async-signal-safe: other threads of the parent may have held any lock.
@@ -135,6 +145,7 @@ static void in_child(void)
     atomic_store(&gave_up_at, 0);
     atomic_store(&finished, 0);
     faa_ids_seed();
+    faa_watch_forget();
     faa_config_set_process(config);
     owner = getpid();
     mute = mute || atomic_load(&child_is_mute);
@@ -149,5 +160,5 @@ void faa_lifecycle_init(struct faa_config *settings)
     faa_sampler_init(&settings->sampler);
     faa_span_set_limits(&settings->limits);
     faa_tracer_init(&ops);
-    pthread_atfork(before_fork, NULL, in_child);
+    pthread_atfork(before_fork, in_parent, in_child);
 }

@@ -34,8 +34,6 @@ void faa_asgi_end(PyObject *object)
     struct faa_request *r = faa_asgi_request_of(object);
     if (!span->recording)
         return;
-    uint64_t end_ns = r->end_ns ? r->end_ns : faa_span_now(span);
-    faa_asgi_step_cut(object, span->start_mono_ns + (end_ns - span->start_ns));
     faa_asgi_set_route(span, r);
     set_waits(span, r);
     faa_asgi_set_steps(span, &r->steps);
@@ -43,7 +41,7 @@ void faa_asgi_end(PyObject *object)
         faa_span_set_str(span, FAA_KEY_FAA_REQUEST_OUTCOME, faa_str_of(r->outcome));
     set_handled_error(span, r);
     faa_http_set_status(span, r->status, 500);
-    faa_span_end(span, end_ns);
+    faa_span_end(span, r->end_ns);
 }
 
 // ---- the response -----------------------------------------------------------------------------
@@ -54,7 +52,7 @@ static void complete(PyObject *object)
 {
     struct faa_request *r = faa_asgi_request_of(object);
     struct faa_span *span = &faa_pyspan(object)->span;
-    r->end_ns = faa_span_now(span);
+    r->end_ns = faa_asgi_step_cut(object);
     if (r->is_streaming && faa_asgi_client_gone(r) == 1)
         r->outcome = "client_disconnected";
     if (r->body_size >= 0)
@@ -231,14 +229,15 @@ static void enter(PyObject *object)
 // A server error whose exception has not come by now has none: what goes on is background work.
 static void waits(PyObject *object)
 {
+    faa_asgi_step_ends(object);
     if (faa_asgi_request_of(object)->end_ns)
         faa_asgi_end(object);
-    faa_asgi_step_ends(object);
 }
 
 static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
 {
     struct faa_request *r = faa_asgi_request_of(object);
+    faa_asgi_step_ends(object);
     faa_context_deactivate(object);
     if (r->has_begun && faa_pyspan(object)->span.recording) {
         if (outcome == FAA_RAISED && value) {
@@ -254,7 +253,6 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
         note_servers_answer(r);
         faa_asgi_end(object);
     }
-    r->steps.running = 0;
     faa_clear(&r->headers);
     faa_clear(&r->receive);
     faa_clear(&r->send);

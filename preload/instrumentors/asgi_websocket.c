@@ -33,7 +33,7 @@ static void note_close(PyObject *object, int code)
     if (r->close_code)
         return;
     r->close_code = code;
-    r->end_ns = faa_span_now(&faa_pyspan(object)->span);
+    r->end_ns = faa_asgi_step_cut(object);
 }
 
 static struct faa_str type_of(PyObject *message, PyObject **type)
@@ -134,6 +134,7 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
 {
     struct faa_request *r = faa_asgi_request_of(object);
     struct faa_span *span = &faa_pyspan(object)->span;
+    faa_asgi_step_ends(object);
     faa_context_deactivate(object);
     if (r->has_begun && span->recording) {
         if (outcome == FAA_RAISED && value)
@@ -150,7 +151,6 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
         set_messages(span, r);
         faa_asgi_end(object);
     }
-    r->steps.running = 0;
     faa_clear(&r->headers);
     faa_clear(&r->receive);
     faa_clear(&r->send);

@@ -2,6 +2,7 @@
 // requests: one CLIENT span per HTTP exchange. The adapter is where each exchange passes once:
 // redirects come through it one by one.
 #include "instrumentors/instrumentor.h"
+#include "python/blocking.h"
 #include "python/err.h"
 #include "python/exception.h"
 #include "python/pyspan.h"
@@ -179,6 +180,8 @@ static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
     if (span.recording) {
         set_method(&span, request);
         set_url(&span, request);
+        if (faa_loop_is_running())
+            faa_span_mark_blocking(&span);
     }
     inject_context(&in, request, &span);
     errno = saved;

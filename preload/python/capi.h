@@ -66,10 +66,18 @@ enum faa_send_result faa_iter_send(PyObject *iter, PyObject *arg, PyObject **res
 /// True from 3.10 on: types may have the am_send slot.
 int faa_has_am_send(void);
 
+/// Makes the main thread look for pending calls. Before 3.13 Py_AddPendingCall on another thread
+/// leaves no sign for a main thread that computes: it runs the call when it next takes the GIL, by
+/// then far from where it was. Asking it for the GIL is a sign: this takes the GIL and gives it
+/// back. From 3.13 on nothing happens. Called without the GIL, on a thread that is none of
+/// Python's.
+void faa_pending_call_nudge(void);
+
 /// Names that we look up, interned once.
 #define FAA_NAMES(X)                                                                               \
     X(__call__)                                                                                    \
     X(__code__)                                                                                    \
+    X(__file__)                                                                                    \
     X(__init__)                                                                                    \
     X(__module__)                                                                                  \
     X(__name__)                                                                                    \
@@ -78,6 +86,7 @@ int faa_has_am_send(void);
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
     X(_faa_span)                                                                                   \
+    X(_get_running_loop)                                                                           \
     X(_initializing)                                                                               \
     X(body)                                                                                        \
     X(bytes)                                                                                       \
@@ -106,12 +115,14 @@ int faa_has_am_send(void);
     X(exec_module)                                                                                 \
     X(execution_context)                                                                           \
     X(f_code)                                                                                      \
+    X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
     X(func)                                                                                        \
     X(headers)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
+    X(is_async)                                                                                    \
     X(loaded_app)                                                                                  \
     X(loader)                                                                                      \
     X(loc)                                                                                         \
