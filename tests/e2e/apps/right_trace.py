@@ -7,10 +7,11 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 from starlette.requests import Request
 
 app = FastAPI()
-engine = create_engine("sqlite://")  # One connection for each thread.
+engine = create_engine("sqlite://", poolclass=NullPool)
 
 
 def statement(number: int) -> None:

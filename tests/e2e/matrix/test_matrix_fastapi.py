@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.compare import same_with_and_without, seen
-from harness.libraries import Libraries
+from harness.libraries import Libraries, chosen, made
 from harness.process import Runner, Server
 from harness.receiver import HttpReceiver
 from harness.served import Served, new_context
@@ -26,11 +26,15 @@ APP = "matrix_fastapi:app"
 Serve = Callable[..., Served]
 
 
+@pytest.fixture(scope="module", params=[name for name in chosen() if name.startswith("fastapi")])
+def packages(request: pytest.FixtureRequest) -> Libraries:
+    """The set of libraries that the application has."""
+    return made(request.param)
+
+
 @pytest.fixture
-def fastapi(serve: Serve, packages: Libraries) -> Served:
+def fastapi(serve: Serve) -> Served:
     """The application on its server."""
-    if not packages.has("fastapi"):
-        pytest.skip("a set without FastAPI")
     return serve(APP)
 
 
@@ -143,7 +147,7 @@ ROOTED = {
 @pytest.mark.parametrize("prefix", ["", "/api"])
 @pytest.mark.parametrize("where_from", ["server", "application"])
 def test_root_path_is_part_of_the_route_where_it_is_part_of_the_path(
-    fastapi: Served, serve: Serve, path: str, prefix: str, where_from: str
+    serve: Serve, path: str, prefix: str, where_from: str
 ) -> None:
     """Versions differ in whether a request with, or without, the prefix is found at all."""
     if where_from == "server":
@@ -262,9 +266,7 @@ def test_requests_on_one_connection_have_their_own_parents(fastapi: Served) -> N
 # Life.
 
 
-def test_spans_are_sent_at_the_end_of_the_lifespan(
-    fastapi: Served, run: Runner, receiver: HttpReceiver
-) -> None:
+def test_spans_are_sent_at_the_end_of_the_lifespan(run: Runner, receiver: HttpReceiver) -> None:
     server = run.uvicorn(APP, env={**receiver.env, "OTEL_BSP_SCHEDULE_DELAY": "3600000"})
     server.get("/v1/items/3")
     assert server.stop(signal.SIGTERM) in (0, -15)
@@ -273,7 +275,7 @@ def test_spans_are_sent_at_the_end_of_the_lifespan(
 
 
 def test_everything_is_answered_as_without_the_agent(
-    fastapi: Served, run: Runner, receiver: HttpReceiver
+    run: Runner, receiver: HttpReceiver
 ) -> None:
     paths = [(method, path) for method, path, *_ in NAMES]
     paths += [("GET", path) for path in ("/fails/plain", "/v1/fails-sync", "/behind/fails/plain")]
