@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """An application that answers with what it has seen of a request, whatever that is.
 
-`/raw…` is bare ASGI behind a mount, which sends the messages that the caller has put into the scope.
+`/raw…` is bare ASGI behind a mount, which sends the messages that the caller puts into the scope.
 """
 
 import hashlib

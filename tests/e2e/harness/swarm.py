@@ -127,8 +127,10 @@ async def _answered(reader: asyncio.StreamReader, ask: Ask) -> None:
 
 def number_of(span: Span) -> int | None:
     """Returns the number of the request whose SERVER or CLIENT span this is; None for others."""
-    keys = ("url.path", "http.target") if span.kind == "SERVER" else ("db.query.text", "db.statement")
-    pattern = _PATH if span.kind == "SERVER" else _NUMBER
+    if span.kind == "SERVER":
+        keys, pattern = ("url.path", "http.target"), _PATH
+    else:
+        keys, pattern = ("db.query.text", "db.statement"), _NUMBER
     for key in keys:
         match = pattern.search(str(span.attributes.get(key, "")))
         if match:

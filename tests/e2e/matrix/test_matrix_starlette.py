@@ -2,16 +2,20 @@
 """Plain Starlette, 0.27 to the newest: names, routes, failures, streams, middleware."""
 
 import os
-import re
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from checks import (
+    check_failure,
+    check_names,
+    one_exception,
+    stream_ends_with_its_last_chunk,
+)
 from harness.compare import same_with_and_without, seen
 from harness.libraries import Libraries
-from harness.otlp import Span
 from harness.process import Runner, Server
 from harness.receiver import HttpReceiver
 from harness.served import Served, new_context
@@ -70,16 +74,6 @@ def test_name_route_and_status(
     check_names(span, method, route, status)
 
 
-def check_names(span: Span, method: str, route: str | None, status: int) -> None:
-    """What the conventions say about the name, the route and the status."""
-    assert span.attributes.get("http.route") == route
-    assert span.name == (f"{method} {route}" if route else method)
-    assert span.attributes["http.request.method"] == method
-    assert span.attributes["http.response.status_code"] == status
-    assert span.status == ("ERROR" if status >= 500 else "UNSET")
-    assert ("error.type" in span.attributes) == (status >= 500)
-
-
 @pytest.mark.parametrize("host", ["shop.example", "sub.example"])
 def test_host_is_a_route_without_a_path(starlette: Served, host: str) -> None:
     response, span = starlette.ask("GET", "/hosted/x", headers={"Host": host})
@@ -119,26 +113,6 @@ def test_root_path_is_found_with_or_without_the_prefix(serve: Serve, packages: L
 # Failures.
 
 
-def check_failure(span: Span, types: tuple[str, ...], inside: str) -> None:
-    """The span tells an exception of one of these types, which came from this function.
-
-    Where a middleware or a response runs the application in a task group, the versions of Starlette
-    between 0.29 and 0.41 raise a group of one: then the group is what the span tells.
-    """
-    assert span.status == "ERROR"
-    event = one_exception(span)
-    assert event["exception.type"].endswith(types)
-    assert span.attributes["error.type"] == event["exception.type"]
-    if not event["exception.type"].endswith("ExceptionGroup"):
-        assert re.search(rf" in (\S+\.)?{inside}\n", event["exception.stacktrace"])
-
-
-def one_exception(span: Span) -> dict[str, Any]:
-    """The attributes of the span's only event."""
-    assert [event.name for event in span.events] == ["exception"]
-    return span.events[0].attributes
-
-
 def test_unhandled_exception(starlette: Served) -> None:
     response, span = starlette.ask("GET", "/fails/plain")
     assert response.status_code == 500
@@ -169,20 +143,6 @@ def test_exception_in_the_middle_of_the_body(starlette: Served) -> None:
 
 
 # The response.
-
-
-def stream_ends_with_its_last_chunk(served: Served, path: str, gate: str) -> None:
-    """The gate's own span is between the first and the last chunk."""
-    context, name = new_context(), os.urandom(4).hex()
-    headers = {**context.headers, "Accept-Encoding": "identity"}
-    with served.server.client.stream("GET", f"{path}/{name}", headers=headers) as response:
-        pieces = response.iter_raw()
-        assert next(pieces) == b"first|"
-        _, opening = served.ask("GET", f"{gate}/{name}")
-        assert b"".join(pieces) == b"last"
-    span = served.edge(context)
-    check_names(span, "GET", f"{path}/{{name}}", 200)
-    assert span.start_ns < opening.start_ns < span.end_ns
 
 
 @pytest.mark.parametrize("prefix", ["", *(f"/{name}" for name in MIDDLEWARE)])
