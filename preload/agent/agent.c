@@ -87,6 +87,7 @@ static int start(void)
         faa_warn("cannot start: out of memory");
         return -1;
     }
+    faa_propagation_set(config.propagators, config.propagator_count);
     faa_lifecycle_init(&config);
     int status = install_import_hook();
     if (status > 0)

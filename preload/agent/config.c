@@ -2,6 +2,7 @@
 // From the environment to settings.
 #include "agent/config.h"
 
+#include "agent/config_span.h"
 #include "agent/env.h"
 #include "base/log.h"
 #include "base/utf8.h"
@@ -57,6 +58,54 @@ static void read_exporters(struct faa_exporter_config *e)
     }
     if (!e->otlp && !e->console && !none)
         e->otlp = 1;
+}
+
+static int propagator_of(struct faa_str name)
+{
+    static const char *const names[FAA_PROPAGATOR_COUNT] = {
+        [FAA_PROPAGATE_TRACECONTEXT] = "tracecontext",
+        [FAA_PROPAGATE_BAGGAGE] = "baggage",
+        [FAA_PROPAGATE_B3] = "b3",
+        [FAA_PROPAGATE_B3MULTI] = "b3multi",
+        [FAA_PROPAGATE_JAEGER] = "jaeger",
+    };
+    for (int i = 0; i < FAA_PROPAGATOR_COUNT; i++)
+        if (strlen(names[i]) == name.n && strncasecmp(names[i], name.p, name.n) == 0)
+            return i;
+    return -1;
+}
+
+static void add_propagator(struct faa_config *config, enum faa_propagator propagator)
+{
+    for (size_t i = 0; i < config->propagator_count; i++)
+        if (config->propagators[i] == propagator)
+            return;
+    config->propagators[config->propagator_count++] = propagator;
+}
+
+// "none" turns all of them off, wherever it stands, as in the SDK.
+static void read_propagators(struct faa_config *config)
+{
+    const char *value = faa_env("OTEL_PROPAGATORS");
+    struct faa_str rest = faa_str_of(value), name;
+    int none = 0;
+    while (faa_env_next(&rest, &name)) {
+        int propagator = propagator_of(name);
+        if (propagator >= 0)
+            add_propagator(config, (enum faa_propagator)propagator);
+        else if (name.n == 4 && strncasecmp(name.p, "none", 4) == 0)
+            none = 1;
+        else
+            faa_warn("OTEL_PROPAGATORS: %.*s is not known (tracecontext, baggage, b3, b3multi, "
+                     "jaeger or none)",
+                     name.n < 200 ? (int)name.n : 200, name.p);
+    }
+    if (none) {
+        config->propagator_count = 0;
+    } else if (config->propagator_count == 0) {
+        add_propagator(config, FAA_PROPAGATE_TRACECONTEXT);
+        add_propagator(config, FAA_PROPAGATE_BAGGAGE);
+    }
 }
 
 // A copy for ever, as valid UTF-8; NULL when there is no memory. Not even environment variables
@@ -229,8 +278,12 @@ int faa_config_read(struct faa_config *config)
     config->exporter.resource = config->resource;
     read_exporters(&config->exporter);
     read_endpoint(&config->exporter);
+    read_propagators(config);
     config->flush_timeout_ms = faa_env_number("FAA_FLUSH_TIMEOUT", 2000, 0, 60000);
     config->disabled = keep(faa_str_of(faa_env("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")));
+    faa_config_read_limits(config);
+    if (faa_config_read_sampler(config))
+        return -1;
     return config->disabled ? read_resource(config) : -1;
 }
 

@@ -6,7 +6,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ring/ring.h"
+#include "span/baggage.h"
 #include "span/ids.h"
+#include "span/sampler.h"
 #include "span/tracer.h"
 
 #include <pthread.h>
@@ -87,6 +89,9 @@ static void flush(uint32_t limit_ms)
         faa_debug("flushed: %llu spans ended, %llu exported, %llu dropped",
                   (unsigned long long)spans.ended, (unsigned long long)sent.exported,
                   (unsigned long long)(spans.ended - sent.exported));
+        if (faa_baggage_dropped() > 0)
+            faa_debug("baggage that was not valid, or too much, and not passed on: %llu members",
+                      (unsigned long long)faa_baggage_dropped());
     }
 }
 
@@ -123,6 +128,8 @@ static void before_fork(void)
 static void in_child(void)
 {
     faa_tracer_forget_ring();
+    faa_baggage_forget_count();
+    faa_sampler_after_fork();
     atomic_store(&ring, NULL);
     atomic_store(&exporter, NULL);
     atomic_store(&gave_up_at, 0);
@@ -139,6 +146,8 @@ void faa_lifecycle_init(struct faa_config *settings)
     config = settings;
     owner = getpid();
     faa_ids_seed();
+    faa_sampler_init(&settings->sampler);
+    faa_span_set_limits(&settings->limits);
     faa_tracer_init(&ops);
     pthread_atfork(before_fork, NULL, in_child);
 }

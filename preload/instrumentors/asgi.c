@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: MIT
-// One request: from the call of the application to the last chunk of the response.
-#include "instrumentors/asgi.h"
+// The server edge: which call of an application is a request of its own, and what is put around it.
+#include "instrumentors/asgi_request.h"
 
-#include "python/awaitable.h"
 #include "python/err.h"
-#include "python/exception.h"
-#include "span/http.h"
-#include "span/tracer.h"
 
 #include <stdlib.h>
 
 enum { PAIRS_COMPARED = 8 };
 
-static const char owner; // Its address marks the spans of this file.
+// By whom a request is seen: its server, or the framework of its application.
+struct edge {
+    const char *scope_name;
+    int is_server;
+    void (*adopt)(struct faa_span *span, PyObject *scope); ///< See faa_asgi_trace_class; or NULL.
+};
 
-static struct faa_request *request_of(PyObject *span)
+static const char owner; // Its address marks the spans of requests.
+
+struct faa_request *faa_asgi_request_of(PyObject *span)
 {
     struct faa_pyspan *s = faa_pyspan(span);
     return s->owner == &owner ? s->extra : NULL;
@@ -22,241 +25,36 @@ static struct faa_request *request_of(PyObject *span)
 
 static void free_request(void *extra)
 {
-    struct faa_request *request = extra;
-    faa_clear(&request->headers);
-    free(request);
+    struct faa_request *r = extra;
+    faa_clear(&r->headers);
+    faa_clear(&r->receive);
+    faa_clear(&r->send);
+    faa_clear(&r->handled);
+    free(r);
 }
 
-// The current request's span object (new reference), if it is not over. Spans of steps inside it
-// may be current; it is what they were activated in.
-static PyObject *current_request(void)
+// Spans of steps inside it may be current; it is what they were activated in.
+PyObject *faa_asgi_current_request(void)
 {
     PyObject *current = faa_context_current(), *span = current;
-    while (span && !request_of(span))
+    while (span && !faa_asgi_request_of(span))
         span = faa_pyspan(span)->previous;
-    span = span && request_of(span)->headers ? faa_newref(span) : NULL;
+    span = span && faa_asgi_request_of(span)->headers ? faa_newref(span) : NULL;
     Py_DecRef(current);
     return span;
 }
 
 void faa_asgi_add_wait(enum faa_wait what, uint64_t ns)
 {
-    PyObject *span = current_request();
+    PyObject *span = faa_asgi_current_request();
     if (span)
-        request_of(span)->wait_ns[what] += ns;
+        faa_asgi_request_of(span)->wait_ns[what] += ns;
     Py_DecRef(span);
 }
 
-static void append_route(struct faa_request *r, size_t at, struct faa_str path)
+static PyObject *new_request(PyObject *scope, const struct edge *edge)
 {
-    size_t room = sizeof(r->route) - at;
-    size_t n = path.n < room ? path.n : room;
-    memcpy(r->route + at, path.p, n);
-    r->route_len = at + n;
-}
-
-static PyObject *noted_routes;
-
-void faa_asgi_set_noted_routes(PyObject *class)
-{
-    faa_clear(&noted_routes);
-    noted_routes = faa_newref(class);
-}
-
-int faa_asgi_is_noted(PyObject *route)
-{
-    return noted_routes && PyType_IsSubtype(faa_type_of(route), (PyTypeObject *)noted_routes);
-}
-
-// Puts a template behind those of the mounts that the current request has gone through.
-static void note(struct faa_str path, int is_mount)
-{
-    PyObject *span = current_request();
-    if (!span)
-        return;
-    struct faa_request *r = request_of(span);
-    append_route(r, r->mount_len, path);
-    if (is_mount) {
-        r->mount_len = r->route_len;
-        r->has_mount = 1;
-    } else {
-        r->has_route = 1;
-    }
-    Py_DecRef(span);
-}
-
-void faa_asgi_note_mount(struct faa_str path)
-{
-    note(path, 1);
-}
-
-void faa_asgi_note_route(struct faa_str path)
-{
-    note(path, 0);
-}
-
-// The application's root (uvicorn --root-path, FastAPI(root_path=…)) belongs to the route when it
-// belongs to the path.
-static void note_root(struct faa_request *r, PyObject *scope)
-{
-    PyObject *root, *path = NULL;
-    faa_dict_get(scope, FAA_NAME(root_path), &root);
-    struct faa_str text = faa_text(root);
-    if (text.n) {
-        faa_dict_get(scope, FAA_NAME(path), &path);
-        struct faa_str full = faa_text(path);
-        if (full.n < text.n || memcmp(full.p, text.p, text.n) != 0)
-            text.n = 0;
-    }
-    while (text.n && text.p[text.n - 1] == '/')
-        text.n--;
-    append_route(r, 0, text);
-    r->mount_len = r->route_len;
-    Py_DecRef(root);
-    Py_DecRef(path);
-}
-
-// "GET /items/{item_id}", or the method alone where there is no route.
-static void set_name(struct faa_span *span, struct faa_str method, struct faa_str route)
-{
-    char name[FAA_SPAN_NAME_MAX];
-    size_t room = sizeof(name) - method.n - 1;
-    size_t n = route.n < room ? route.n : room;
-    memcpy(name, method.p, method.n);
-    name[method.n] = ' ';
-    memcpy(name + method.n + 1, route.p, n);
-    faa_span_set_name(span, (struct faa_str){name, n ? method.n + 1 + n : method.n});
-}
-
-static void set_route(struct faa_span *span, struct faa_request *r)
-{
-    // A mount alone that ended in 404 matched nothing.
-    int routed = r->has_route || (r->has_mount && r->status != 404);
-    struct faa_str route = {r->route, routed ? r->route_len : 0};
-    if (routed && !route.n)
-        route = FAA_STR("/");
-    if (route.n)
-        faa_span_set_str(span, FAA_KEY_HTTP_ROUTE, route);
-    set_name(span, r->method, route);
-}
-
-static void set_waits(struct faa_span *span, const struct faa_request *r)
-{
-    static const enum faa_key keys[] = {
-        [FAA_WAIT_THREAD] = FAA_KEY_FAA_THREAD_POOL_WAIT_US,
-        [FAA_WAIT_CONNECTION] = FAA_KEY_FAA_DB_POOL_WAIT_US,
-    };
-    for (size_t i = 0; i < FAA_COUNT(keys); i++)
-        if (r->wait_ns[i])
-            faa_span_set_int(span, keys[i], (int64_t)(r->wait_ns[i] / 1000));
-}
-
-static void end_request(PyObject *object)
-{
-    struct faa_span *span = &faa_pyspan(object)->span;
-    struct faa_request *r = request_of(object);
-    if (!span->recording)
-        return;
-    set_route(span, r);
-    set_waits(span, r);
-    faa_http_set_status(span, r->status, 500);
-    faa_span_end(span, r->end_ns);
-}
-
-// The response is complete. A server error waits for the exception behind it: the framework raises
-// it again after it has sent the error page.
-static void complete(PyObject *object)
-{
-    struct faa_request *r = request_of(object);
-    r->end_ns = faa_span_now(&faa_pyspan(object)->span);
-    if (r->status < 500)
-        end_request(object);
-}
-
-static int is_true(PyObject *dict, PyObject *key)
-{
-    PyObject *value;
-    if (faa_dict_get(dict, key, &value) != 1)
-        return 0;
-    int yes = value == Py_True || (value != Py_False && PyObject_IsTrue(value) == 1);
-    faa_err_discard();
-    Py_DecRef(value);
-    return yes;
-}
-
-static void observe(PyObject *object, PyObject *message)
-{
-    struct faa_request *r = request_of(object);
-    PyObject *type, *status;
-    if (r->end_ns || !faa_is_dict(message))
-        return;
-    faa_dict_get(message, FAA_NAME(type), &type);
-    struct faa_str name = faa_text(type);
-    if (faa_str_eq(name, FAA_STR("http.response.start"))) {
-        faa_dict_get(message, FAA_NAME(status), &status);
-        long long code = faa_int(status, 0);
-        r->status = code >= 100 && code <= 999 ? (int)code : 0;
-        r->has_trailers = is_true(message, FAA_NAME(trailers));
-        Py_DecRef(status);
-    } else if (faa_str_eq(name, FAA_STR("http.response.body")) ||
-               faa_str_eq(name, FAA_STR("http.response.zerocopysend"))) {
-        if (!r->has_trailers && !is_true(message, FAA_NAME(more_body)))
-            complete(object);
-    } else if (faa_str_eq(name, FAA_STR("http.response.trailers"))) {
-        if (!is_true(message, FAA_NAME(more_trailers)))
-            complete(object);
-    } else if (faa_str_eq(name, FAA_STR("http.response.pathsend"))) {
-        if (!r->has_trailers)
-            complete(object);
-    }
-    Py_DecRef(type);
-}
-
-static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
-                           PyObject *kwnames)
-{
-    if (data && FAA_NARGS(nargsf) == 1) {
-        int saved = errno;
-        observe(data, args[0]);
-        errno = saved;
-    }
-    return faa_call(wrapped, args, nargsf, kwnames);
-}
-
-static void enter(PyObject *object)
-{
-    request_of(object)->has_begun = 1;
-    faa_context_activate(object);
-}
-
-// A server error whose exception has not come by now has none: what goes on is background work.
-static void waits(PyObject *object)
-{
-    if (request_of(object)->end_ns)
-        end_request(object);
-}
-
-static void leave(PyObject *object, enum faa_outcome outcome, PyObject *exception)
-{
-    struct faa_request *r = request_of(object);
-    struct faa_span *span = &faa_pyspan(object)->span;
-    faa_context_deactivate(object);
-    if (outcome == FAA_RAISED && exception) {
-        // The client has gone: the error page that follows reaches nobody, and nothing has failed.
-        if (faa_exception_is(exception, "starlette.requests", "ClientDisconnect"))
-            r->status = 0;
-        else if (!faa_exception_is_cancellation(exception))
-            faa_span_record_exception(span, exception);
-    }
-    if (r->has_begun)
-        end_request(object);
-    faa_clear(&r->headers);
-}
-
-static const struct faa_awaitable_ops request_ops = {enter, waits, leave};
-
-static PyObject *new_request(PyObject *scope, PyObject *headers, const char *scope_name)
-{
+    struct faa_scope fields;
     struct faa_request *r = malloc(sizeof(*r));
     PyObject *object = r ? faa_pyspan_new() : NULL;
     if (!object) {
@@ -268,40 +66,12 @@ static PyObject *new_request(PyObject *scope, PyObject *headers, const char *sco
     s->owner = &owner;
     s->extra = r;
     s->free_extra = free_request;
-    r->headers = faa_newref(headers);
-    faa_asgi_read_scope(&s->span, r, scope, scope_name);
-    note_root(r, scope);
+    faa_asgi_read_scope(&fields, scope);
+    r->headers = faa_newref(fields.headers);
+    r->is_served = r->is_at_server = edge->is_server;
+    faa_asgi_start_span(&s->span, r, &fields, edge->scope_name);
+    faa_asgi_note_root(r, &fields);
     return object;
-}
-
-// Calls the application with our `send`, and puts the proxy around what it returns.
-static PyObject *call_traced(PyObject *wrapped, PyObject *const *args, PyObject *object)
-{
-    PyObject *send = faa_wrapper_new(args[3], send_hook, object);
-    if (!send) {
-        PyErr_Clear();
-        return faa_call(wrapped, args, 4, NULL);
-    }
-    PyObject *own[4] = {args[0], args[1], args[2], send};
-    PyObject *result = faa_call(wrapped, own, 4, NULL);
-    Py_DecRef(send);
-    if (!result)
-        return NULL;
-    PyObject *proxy = faa_awaitable_new(result, &request_ops, object);
-    if (!proxy) {
-        PyErr_Clear();
-        return result;
-    }
-    Py_DecRef(result);
-    return proxy;
-}
-
-// The pair at this place of a header list, borrowed; NULL behind its end.
-static PyObject *pair_at(PyObject *headers, Py_ssize_t i)
-{
-    if (faa_is_list(headers))
-        return i < PyList_Size(headers) ? PyList_GetItem(headers, i) : NULL;
-    return faa_is_tuple(headers) && i < PyTuple_Size(headers) ? PyTuple_GetItem(headers, i) : NULL;
 }
 
 // Starlette puts a copy of the list into the scope when headers are looked at (CORSMiddleware,
@@ -312,85 +82,122 @@ static int is_same_request(PyObject *known, PyObject *headers)
     PyObject *pair, *old;
     if (known == headers)
         return 1;
-    for (Py_ssize_t i = 0; i < PAIRS_COMPARED && (pair = pair_at(headers, i)); i++)
-        for (Py_ssize_t k = 0; k < 4 * PAIRS_COMPARED && (old = pair_at(known, k)); k++)
+    for (Py_ssize_t i = 0; i < PAIRS_COMPARED && (pair = faa_sequence_item(headers, i)); i++)
+        for (Py_ssize_t k = 0; k < 4 * PAIRS_COMPARED && (old = faa_sequence_item(known, k)); k++)
             if (old == pair)
                 return 1;
     return 0;
 }
 
-// A request of this scope that nobody has seen yet: its new span object, else NULL.
-static PyObject *begin_request(PyObject *scope, const char *scope_name)
+// A request of this scope that nobody has seen yet: its new span object, else NULL. Who sees it
+// again is nearer to the application, and its name says more.
+static PyObject *begin_request(PyObject *scope, const struct edge *edge)
 {
-    PyObject *headers, *object = NULL;
-    if (faa_dict_get(scope, FAA_NAME(headers), &headers) != 1)
+    PyObject *headers = faa_dict_peek(scope, FAA_NAME(headers));
+    if (!headers)
         return NULL;
-    PyObject *outer = current_request();
-    if (!outer || !is_same_request(request_of(outer)->headers, headers))
-        object = new_request(scope, headers, scope_name);
+    PyObject *outer = faa_asgi_current_request(), *object = NULL;
+    struct faa_request *known = outer ? faa_asgi_request_of(outer) : NULL;
+    if (!known || !is_same_request(known->headers, headers)) {
+        object = new_request(scope, edge);
+    } else if (known->is_at_server && !edge->is_server) {
+        known->is_at_server = 0;
+        faa_pyspan(outer)->span.scope = edge->scope_name;
+    }
+    if (edge->adopt && (object || outer))
+        edge->adopt(&faa_pyspan(object ? object : outer)->span, scope);
     Py_DecRef(outer);
-    Py_DecRef(headers);
     return object;
 }
 
-static PyObject *call_request(PyObject *wrapped, PyObject *const *args, const char *scope_name)
+// The application with our `receive` and `send`, and the proxy around what it returns.
+static PyObject *call_traced(PyObject *wrapped, PyObject *const *args, size_t nargs, size_t at,
+                             PyObject *object, int is_websocket)
 {
-    int saved = errno;
-    PyObject *object = begin_request(args[1], scope_name);
-    errno = saved;
-    if (!object)
-        return faa_call(wrapped, args, 4, NULL);
-    PyObject *result = call_traced(wrapped, args, object);
-    Py_DecRef(object);
-    return result;
-}
-
-static void ignore(PyObject *data)
-{
-    (void)data;
-}
-
-// Other threads run on while this one waits.
-static void after_shutdown(PyObject *data, enum faa_outcome outcome, PyObject *exception)
-{
-    (void)data;
-    (void)outcome;
-    (void)exception;
-    PyThreadState *state = PyEval_SaveThread();
-    faa_tracer_flush();
-    PyEval_RestoreThread(state);
-}
-
-static const struct faa_awaitable_ops lifespan_ops = {ignore, ignore, after_shutdown};
-
-static PyObject *call_lifespan(PyObject *wrapped, PyObject *const *args)
-{
-    PyObject *result = faa_call(wrapped, args, 4, NULL);
-    PyObject *proxy = result ? faa_awaitable_new(result, &lifespan_ops, Py_None) : NULL;
-    if (!proxy)
+    PyObject *own[FAA_ASGI_ARGS_MAX], *receive = NULL;
+    PyObject *send = faa_wrapper_new(
+        args[at + 2], is_websocket ? faa_asgi_websocket_send_hook : faa_asgi_http_send_hook,
+        object);
+    if (is_websocket)
+        receive = faa_wrapper_new(args[at + 1], faa_asgi_websocket_receive_hook, object);
+    PyErr_Clear();
+    memcpy(own, args, nargs * sizeof(own[0]));
+    own[at + 1] = receive ? receive : args[at + 1];
+    own[at + 2] = send ? send : args[at + 2];
+    PyObject *result = faa_call(wrapped, own, nargs, NULL);
+    Py_DecRef(send);
+    Py_DecRef(receive);
+    if (!result)
+        return NULL;
+    PyObject *proxy = faa_awaitable_new(
+        result, is_websocket ? &faa_asgi_websocket_ops : &faa_asgi_http_ops, object);
+    if (!proxy) {
+        PyErr_Clear();
         return result;
+    }
     Py_DecRef(result);
     return proxy;
 }
 
+static PyObject *call_request(PyObject *wrapped, PyObject *const *args, size_t nargs, size_t at,
+                              const struct edge *edge, int is_websocket)
+{
+    int saved = errno;
+    PyObject *object = begin_request(args[at], edge);
+    errno = saved;
+    if (!object)
+        return faa_call(wrapped, args, nargs, NULL);
+    struct faa_request *r = faa_asgi_request_of(object);
+    r->receive = faa_newref(args[at + 1]);
+    r->send = faa_newref(args[at + 2]);
+    PyObject *result = call_traced(wrapped, args, nargs, at, object, is_websocket);
+    Py_DecRef(object);
+    return result;
+}
+
+static PyObject *call(PyObject *wrapped, PyObject *const *args, size_t nargs, size_t at,
+                      const struct edge *edge)
+{
+    struct faa_str type = {"", 0};
+    if (nargs <= FAA_ASGI_ARGS_MAX && faa_is_dict(args[at]))
+        type = faa_text(faa_dict_peek(args[at], FAA_NAME(type)));
+    if (faa_str_eq(type, FAA_STR("http")))
+        return call_request(wrapped, args, nargs, at, edge, 0);
+    if (faa_str_eq(type, FAA_STR("websocket")))
+        return call_request(wrapped, args, nargs, at, edge, 1);
+    if (faa_str_eq(type, FAA_STR("lifespan")))
+        return faa_asgi_call_lifespan(wrapped, args, nargs, at, edge->scope_name);
+    return faa_call(wrapped, args, nargs, NULL);
+}
+
+PyObject *faa_asgi_serve(PyObject *wrapped, PyObject *const *args, size_t nargs, size_t at,
+                         const char *scope_name)
+{
+    const struct edge edge = {scope_name, 1, NULL};
+    return call(wrapped, args, nargs, at, &edge);
+}
+
 static PyObject *classes[FAA_FRAMEWORK_COUNT]; // Whose applications are traced.
 
-void faa_asgi_trace_class(enum faa_framework framework, PyObject *class)
+static struct edge edges[FAA_FRAMEWORK_COUNT] = {
+    [FAA_STARLETTE] = {"starlette", 0, NULL},
+    [FAA_FASTAPI] = {"fastapi", 0, NULL},
+};
+
+void faa_asgi_trace_class(enum faa_framework framework, PyObject *class,
+                          void (*adopt)(struct faa_span *span, PyObject *scope))
 {
     faa_clear(&classes[framework]);
     classes[framework] = faa_newref(class);
+    edges[framework].adopt = adopt;
 }
 
-static const char *scope_name_of(PyObject *application)
+static const struct edge *edge_of(PyObject *application)
 {
-    static const char *const names[] = {
-        [FAA_STARLETTE] = "starlette",
-        [FAA_FASTAPI] = "fastapi",
-    };
     PyTypeObject *type = faa_type_of(application);
     for (size_t i = FAA_COUNT(classes); i-- > 0;)
         if (classes[i] && PyType_IsSubtype(type, (PyTypeObject *)classes[i]))
-            return names[i];
+            return &edges[i];
     return NULL;
 }
 
@@ -398,17 +205,8 @@ PyObject *faa_asgi_application_hook(PyObject *wrapped, PyObject *data, PyObject 
                                     size_t nargsf, PyObject *kwnames)
 {
     (void)data;
-    const char *scope_name = FAA_NARGS(nargsf) == 4 && !kwnames ? scope_name_of(args[0]) : NULL;
-    PyObject *type = NULL, *result;
-    if (scope_name && faa_is_dict(args[1]))
-        faa_dict_get(args[1], FAA_NAME(type), &type);
-    struct faa_str text = faa_text(type);
-    if (faa_str_eq(text, FAA_STR("http")))
-        result = call_request(wrapped, args, scope_name);
-    else if (faa_str_eq(text, FAA_STR("lifespan")))
-        result = call_lifespan(wrapped, args);
-    else
-        result = faa_call(wrapped, args, nargsf, kwnames);
-    Py_DecRef(type);
-    return result;
+    const struct edge *edge = FAA_NARGS(nargsf) == 4 && !kwnames ? edge_of(args[0]) : NULL;
+    if (!edge)
+        return faa_call(wrapped, args, nargsf, kwnames);
+    return call(wrapped, args, 4, 1, edge);
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The server edge that the ASGI instrumentors share: one SERVER span for one HTTP request.
+// The server edge that the ASGI instrumentors share: one SERVER span for one HTTP request or one
+// WebSocket connection, wherever it is first seen.
 #ifndef FAA_INSTRUMENTORS_ASGI_H
 #define FAA_INSTRUMENTORS_ASGI_H
 
 #include "python/pyspan.h"
 #include "python/wrapper.h"
-
-enum { FAA_ROUTE_MAX = 512 };
 
 /// What a request may have to wait for; see faa_asgi_add_wait.
 enum faa_wait {
@@ -15,31 +14,26 @@ enum faa_wait {
     FAA_WAIT_COUNT
 };
 
-/// What a request's span needs until it ends. Owned by its faa.span object.
-struct faa_request {
-    PyObject *headers; ///< scope["headers"]: tells this request from another; NULL when it is over.
-    struct faa_str method; ///< For the span's name; static.
-    size_t route_len;
-    size_t mount_len; ///< The part of `route` that comes from mounts and the application's root.
-    int has_route;    ///< A route was chosen; else only mounts were.
-    int has_mount;
-    int status; ///< Of the response; 0: none yet.
-    int has_trailers;
-    int has_begun; ///< The application runs; one that was called and not awaited is no request.
-    uint64_t end_ns; ///< When the response was complete; 0: not yet.
-    uint64_t wait_ns[FAA_WAIT_COUNT]; ///< By enum faa_wait.
-    char route[FAA_ROUTE_MAX]; ///< Templates of the mounts gone through, then the route's.
-};
+/// The current request's span object (new reference), or NULL; also where a span inside it is the
+/// current one.
+PyObject *faa_asgi_current_request(void);
 
-/// The hook for `Starlette.__call__(self, scope, receive, send)`, to which FastAPI's own comes too:
-/// a request is a span, once; the lifespan is none, but at its end spans are sent.
-faa_hook faa_asgi_application_hook;
+/// Calls, for a server, an ASGI application with args[at], args[at + 1], args[at + 2] = scope,
+/// receive, send: a request or connection that nobody has seen yet becomes a span. `scope_name`,
+/// static, is the instrumentation scope's where no framework's edge sees it, too.
+PyObject *faa_asgi_serve(PyObject *wrapped, PyObject *const *args, size_t nargs, size_t at,
+                         const char *scope_name);
 
 enum faa_framework { FAA_STARLETTE, FAA_FASTAPI, FAA_FRAMEWORK_COUNT };
 
+/// The hook for `Starlette.__call__(self, scope, receive, send)`, to which FastAPI's own comes too.
+faa_hook faa_asgi_application_hook;
+
 /// Traces applications of this class and its subclasses. FastAPI, a subclass of Starlette, counts
-/// before it.
-void faa_asgi_trace_class(enum faa_framework framework, PyObject *class);
+/// before it. `adopt` (or NULL) is called with the request's span and scope: a framework that makes
+/// a span of its own for the request lets ours stand aside there (faa_span_follow).
+void faa_asgi_trace_class(enum faa_framework framework, PyObject *class,
+                          void (*adopt)(struct faa_span *span, PyObject *scope));
 
 /// Says that another hook notes the routes of this class, before Starlette's own hook sees them.
 void faa_asgi_set_noted_routes(PyObject *class);
@@ -51,12 +45,16 @@ int faa_asgi_is_noted(PyObject *route);
 void faa_asgi_note_mount(struct faa_str path);
 void faa_asgi_note_route(struct faa_str path);
 
-/// Adds to the time that the current request has waited for something; its SERVER span tells the sum.
-/// Call it in the request's context, on any thread that has the GIL. Without a request nothing happens.
+/// Where `result`, an awaitable, is to run in another task than the one that the request's proxy
+/// sees (BaseHTTPMiddleware): something that counts its steps for the request. Takes the reference.
+PyObject *faa_asgi_in_task(PyObject *result);
+
+/// Adds to the time that the current request has waited for something; its SERVER span tells the
+/// sum. Call it in the request's context, on any thread that has the GIL. Without a request nothing
+/// happens.
 void faa_asgi_add_wait(enum faa_wait what, uint64_t ns);
 
-/// Reads the scope's method, URL, addresses and headers into the span, which is started here.
-void faa_asgi_read_scope(struct faa_span *span, struct faa_request *request, PyObject *scope,
-                         const char *scope_name);
+/// Records an exception that an exception handler is about to turn into a response.
+void faa_asgi_handle_exception(PyObject *exception);
 
 #endif

@@ -1,55 +1,46 @@
 // SPDX-License-Identifier: MIT
 // From an ASGI scope to span attributes, after the semantic conventions for HTTP servers.
-#include "instrumentors/asgi.h"
+#include "instrumentors/asgi_request.h"
 
+#include "span/forwarded.h"
 #include "span/http.h"
-#include "span/traceparent.h"
+#include "span/propagation.h"
 #include "span/url.h"
 
 #include <strings.h>
 
 enum { HEADERS_MAX = 1000, QUERY_MAX = 2048 };
 
-// The headers that matter; values borrow from the scope's header list.
-struct headers {
-    struct faa_str traceparent, host, user_agent;
-    int traceparents;
-    char tracestate[FAA_SPAN_TRACESTATE_MAX];
-    size_t tracestate_len;
+static const enum faa_name names[] = {
+#define X(name) FAA_NAME_##name,
+    FAA_SCOPE_FIELDS(X)
+#undef X
 };
 
-// Reads a sequence without consuming it: an iterator is the application's, not ours.
-static PyObject *item_of(PyObject *sequence, int is_list, Py_ssize_t i)
+void faa_asgi_read_scope(struct faa_scope *fields, PyObject *scope)
 {
-    return is_list ? PyList_GetItem(sequence, i) : PyTuple_GetItem(sequence, i);
+    PyObject **values = (PyObject **)(void *)fields;
+    for (size_t i = 0; i < FAA_COUNT(names); i++)
+        values[i] = faa_dict_peek(scope, faa_names[names[i]]);
 }
 
-static Py_ssize_t size_of(PyObject *sequence, int *is_list)
-{
-    *is_list = 0;
-    if (!sequence)
-        return 0;
-    if (faa_is_tuple(sequence))
-        return PyTuple_Size(sequence);
-    *is_list = faa_is_list(sequence);
-    return *is_list ? PyList_Size(sequence) : 0;
-}
+// The headers that matter; values borrow from the scope's header list.
+struct headers {
+    struct faa_str host, user_agent, forwarded;
+    struct faa_str x_forwarded_for, x_forwarded_host, x_forwarded_proto, content_length;
+    struct faa_carrier carrier; // Not zeroed: it is large.
+};
 
 static int name_is(struct faa_str name, const char *wanted, size_t n)
 {
     return name.n == n && strncasecmp(name.p, wanted, n) == 0;
 }
 
-// Several tracestate headers are one list (RFC 9110, 5.3).
-static void add_tracestate(struct headers *h, struct faa_str value)
+// The first one counts, where a header must not come twice.
+static void take(struct faa_str *slot, struct faa_str name, const char *wanted, PyObject *value)
 {
-    size_t comma = h->tracestate_len > 0;
-    if (h->tracestate_len + comma + value.n > sizeof(h->tracestate))
-        return;
-    if (comma)
-        h->tracestate[h->tracestate_len++] = ',';
-    memcpy(h->tracestate + h->tracestate_len, value.p, value.n);
-    h->tracestate_len += value.n;
+    if (!slot->n && name_is(name, wanted, name.n))
+        *slot = faa_text(value);
 }
 
 // Values are looked at only where the name is one of ours.
@@ -57,60 +48,63 @@ static void note_header(struct headers *h, struct faa_str name, PyObject *value)
 {
     switch (name.n) {
     case 4:
-        if (!h->host.n && name_is(name, "host", 4))
-            h->host = faa_text(value);
+        take(&h->host, name, "host", value);
+        break;
+    case 9:
+        take(&h->forwarded, name, "forwarded", value);
         break;
     case 10:
-        if (!h->user_agent.n && name_is(name, "user-agent", 10))
-            h->user_agent = faa_text(value);
-        else if (name_is(name, "tracestate", 10))
-            add_tracestate(h, faa_text(value));
+        take(&h->user_agent, name, "user-agent", value);
         break;
-    case 11:
-        if (name_is(name, "traceparent", 11)) {
-            h->traceparent = faa_text(value);
-            h->traceparents++;
-        }
+    case 14:
+        take(&h->content_length, name, "content-length", value);
+        break;
+    case 15:
+        take(&h->x_forwarded_for, name, "x-forwarded-for", value);
+        break;
+    case 16:
+        take(&h->x_forwarded_host, name, "x-forwarded-host", value);
+        break;
+    case 17:
+        take(&h->x_forwarded_proto, name, "x-forwarded-proto", value);
         break;
     default:
         break;
+    }
+    if (faa_carrier_wants(name.n)) {
+        enum faa_field field = faa_carrier_field(name);
+        if (field != FAA_FIELD_NONE)
+            faa_carrier_add(&h->carrier, field, faa_text(value));
     }
 }
 
 static void read_headers(struct headers *h, PyObject *list)
 {
-    int is_list, pair_is_list;
-    Py_ssize_t n = size_of(list, &is_list);
-    for (Py_ssize_t i = 0; i < n && i < HEADERS_MAX; i++) {
-        PyObject *pair = item_of(list, is_list, i);
-        if (size_of(pair, &pair_is_list) == 2)
-            note_header(h, faa_text(item_of(pair, pair_is_list, 0)),
-                        item_of(pair, pair_is_list, 1));
-    }
+    PyObject *pair, *value;
+    memset(h, 0, offsetof(struct headers, carrier));
+    faa_carrier_init(&h->carrier);
+    for (Py_ssize_t i = 0; i < HEADERS_MAX && (pair = faa_sequence_item(list, i)); i++)
+        if ((value = faa_sequence_item(pair, 1)) != NULL)
+            note_header(h, faa_text(faa_sequence_item(pair, 0)), value);
 }
 
 // The parent is what this request's own headers say, and never what the context holds: a
 // connection that is kept alive hands its first request's context to all later ones.
-static void start_span(struct faa_span *span, const struct headers *h, const char *scope_name)
+static void start_span(struct faa_span *span, struct headers *h, const char *scope_name,
+                       struct faa_str operation)
 {
     struct faa_span_context parent;
-    if (h->traceparents != 1 || faa_traceparent_parse(h->traceparent, &parent)) {
-        faa_span_start(span, FAA_KIND_SERVER, scope_name, NULL);
-        return;
-    }
-    if (faa_tracestate_valid((struct faa_str){h->tracestate, h->tracestate_len})) {
-        parent.tracestate = h->tracestate;
-        parent.tracestate_len = (uint16_t)h->tracestate_len;
-    }
-    faa_span_start(span, FAA_KIND_SERVER, scope_name, &parent);
+    int found = faa_carrier_extract(&h->carrier, &parent) == 0;
+    faa_span_start_operation(span, FAA_KIND_SERVER, scope_name, found ? &parent : NULL, operation);
+    faa_carrier_fini(&h->carrier);
 }
 
-static void set_method(struct faa_span *span, struct faa_request *request, PyObject *scope)
+// A WebSocket's handshake is a GET; its scope has no method.
+static struct faa_str method_of(const struct faa_scope *scope)
 {
-    PyObject *method;
-    faa_dict_get(scope, FAA_NAME(method), &method);
-    request->method = faa_http_set_method(span, faa_text(method));
-    Py_DecRef(method);
+    if (!scope->method && faa_str_eq(faa_text(scope->type), FAA_STR("websocket")))
+        return FAA_STR("GET");
+    return faa_text(scope->method);
 }
 
 // The path of a request target in absolute form (RFC 9112, 3.2.2), which may hold credentials.
@@ -130,31 +124,22 @@ static struct faa_str path_of_target(struct faa_str target)
 }
 
 // url.path is the path as it was sent: in the decoded form a %2F is lost.
-static void set_path(struct faa_span *span, PyObject *scope)
+static void set_path(struct faa_span *span, const struct faa_scope *scope)
 {
-    PyObject *raw, *path = NULL;
-    faa_dict_get(scope, FAA_NAME(raw_path), &raw);
-    struct faa_str text = path_of_target(faa_text(raw));
-    if (!text.n) {
-        faa_dict_get(scope, FAA_NAME(path), &path);
-        text = path_of_target(faa_text(path));
-    }
+    struct faa_str text = path_of_target(faa_text(scope->raw_path));
+    if (!text.n)
+        text = path_of_target(faa_text(scope->path));
     faa_span_set_str(span, FAA_KEY_URL_PATH, text);
-    Py_DecRef(raw);
-    Py_DecRef(path);
 }
 
-static void set_query(struct faa_span *span, PyObject *scope)
+static void set_query(struct faa_span *span, const struct faa_scope *scope)
 {
-    PyObject *object;
     char redacted[QUERY_MAX];
-    faa_dict_get(scope, FAA_NAME(query_string), &object);
-    struct faa_str query = faa_text(object);
+    struct faa_str query = faa_text(scope->query_string);
     if (query.n) {
         size_t n = faa_query_redact(query, redacted, sizeof(redacted));
         faa_span_set_str(span, FAA_KEY_URL_QUERY, (struct faa_str){redacted, n});
     }
-    Py_DecRef(object);
 }
 
 // "host", "host:port" or "[v6]:port"; returns the port, or 0 when it says none.
@@ -180,70 +165,105 @@ static int split_host(struct faa_str header, struct faa_str *host)
 }
 
 // scope["server"] and scope["client"] are (address, port) or None.
-static PyObject *address_pair(PyObject *scope, PyObject *key, struct faa_str *host, long long *port)
+static struct faa_str address_of(PyObject *pair, long long *port)
 {
-    PyObject *pair;
-    int is_list;
-    *host = (struct faa_str){"", 0};
-    *port = 0;
-    faa_dict_get(scope, key, &pair);
-    if (size_of(pair, &is_list) == 2) {
-        *host = faa_text(item_of(pair, is_list, 0));
-        *port = faa_int(item_of(pair, is_list, 1), 0);
-    }
-    return pair;
+    PyObject *number = pair ? faa_sequence_item(pair, 1) : NULL;
+    *port = faa_int(number, 0);
+    return number ? faa_text(faa_sequence_item(pair, 0)) : (struct faa_str){"", 0};
 }
 
-static void set_addresses(struct faa_span *span, PyObject *scope, const struct headers *h,
-                          int is_https)
+static void set_text(struct faa_span *span, enum faa_key key, struct faa_str text)
 {
-    struct faa_str host, client;
-    long long port, client_port;
-    PyObject *server_pair = NULL;
-    if (h->host.n) {
-        port = split_host(h->host, &host);
+    if (text.n)
+        faa_span_set_str(span, key, text);
+}
+
+static struct faa_str either(struct faa_str first, struct faa_str second)
+{
+    return first.n ? first : second;
+}
+
+static int is_secure(struct faa_str scheme)
+{
+    return name_is(scheme, "https", 5) || name_is(scheme, "wss", 3);
+}
+
+static void set_server(struct faa_span *span, const struct faa_scope *scope, struct faa_str header,
+                       struct faa_str scheme)
+{
+    struct faa_str host;
+    long long port;
+    if (header.n) {
+        port = split_host(header, &host);
         if (!port)
-            port = is_https ? 443 : 80;
+            port = is_secure(scheme) ? 443 : 80;
     } else {
-        server_pair = address_pair(scope, FAA_NAME(server), &host, &port);
+        host = address_of(scope->server, &port);
     }
-    if (host.n)
-        faa_span_set_str(span, FAA_KEY_SERVER_ADDRESS, host);
-    if (host.n && port > 0)
+    if (!host.n)
+        return;
+    faa_span_set_str(span, FAA_KEY_SERVER_ADDRESS, host);
+    if (port > 0)
         faa_span_set_int(span, FAA_KEY_SERVER_PORT, port);
-    PyObject *client_pair = address_pair(scope, FAA_NAME(client), &client, &client_port);
-    if (client.n) {
-        faa_span_set_str(span, FAA_KEY_CLIENT_ADDRESS, client);
-        faa_span_set_str(span, FAA_KEY_NETWORK_PEER_ADDRESS, client);
-        if (client_port > 0)
-            faa_span_set_int(span, FAA_KEY_NETWORK_PEER_PORT, client_port);
-    }
-    Py_DecRef(server_pair);
-    Py_DecRef(client_pair);
 }
 
-void faa_asgi_read_scope(struct faa_span *span, struct faa_request *request, PyObject *scope,
-                         const char *scope_name)
+static void set_client(struct faa_span *span, const struct faa_scope *scope,
+                       struct faa_str forwarded)
+{
+    long long port;
+    struct faa_str peer = address_of(scope->client, &port);
+    set_text(span, FAA_KEY_CLIENT_ADDRESS, either(forwarded, peer));
+    set_text(span, FAA_KEY_NETWORK_PEER_ADDRESS, peer);
+    if (peer.n && port > 0)
+        faa_span_set_int(span, FAA_KEY_NETWORK_PEER_PORT, port);
+}
+
+// Proxies tell what the client asked for, as the conventions want it; the peer is the proxy.
+static void set_addresses(struct faa_span *span, const struct faa_scope *scope,
+                          const struct headers *h)
+{
+    struct faa_forwarded f = {{"", 0}, {"", 0}, {"", 0}};
+    struct faa_str scheme = either(faa_text(scope->scheme), FAA_STR("http"));
+    if (h->forwarded.n)
+        f = faa_forwarded_parse(h->forwarded);
+    f.proto = either(f.proto, faa_forwarded_first(h->x_forwarded_proto));
+    f.host = either(f.host, faa_forwarded_first(h->x_forwarded_host));
+    f.client = either(f.client, faa_forwarded_for(h->x_forwarded_for));
+    if (name_is(f.proto, "http", 4) || name_is(f.proto, "https", 5))
+        scheme = f.proto;
+    faa_span_set_str(span, FAA_KEY_URL_SCHEME, scheme);
+    set_server(span, scope, either(f.host, h->host), scheme);
+    set_client(span, scope, f.client);
+}
+
+// Digits only, as RFC 9110 has it.
+static void set_body_size(struct faa_span *span, struct faa_str digits)
+{
+    int64_t size = 0;
+    if (!digits.n || digits.n > 18)
+        return;
+    for (size_t i = 0; i < digits.n; i++) {
+        if (digits.p[i] < '0' || digits.p[i] > '9')
+            return;
+        size = size * 10 + (digits.p[i] - '0');
+    }
+    faa_span_set_int(span, FAA_KEY_HTTP_REQUEST_BODY_SIZE, size);
+}
+
+void faa_asgi_start_span(struct faa_span *span, struct faa_request *request,
+                         const struct faa_scope *scope, const char *scope_name)
 {
     struct headers h;
-    h.traceparent = h.host = h.user_agent = (struct faa_str){"", 0};
-    h.traceparents = 0;
-    h.tracestate_len = 0;
-    read_headers(&h, request->headers);
-    start_span(span, &h, scope_name);
-    set_method(span, request, scope);
+    read_headers(&h, scope->headers);
+    struct faa_str method = method_of(scope);
+    start_span(span, &h, scope_name, faa_http_method(method));
+    if (!span->recording)
+        return;
+    request->method = faa_http_set_method(span, method);
     set_path(span, scope);
     set_query(span, scope);
-
-    PyObject *scheme, *version;
-    faa_dict_get(scope, FAA_NAME(scheme), &scheme);
-    struct faa_str s = faa_text(scheme);
-    faa_span_set_str(span, FAA_KEY_URL_SCHEME, s.n ? s : FAA_STR("http"));
-    set_addresses(span, scope, &h, faa_str_eq(s, FAA_STR("https")));
-    if (h.user_agent.n)
-        faa_span_set_str(span, FAA_KEY_USER_AGENT_ORIGINAL, h.user_agent);
-    faa_dict_get(scope, FAA_NAME(http_version), &version);
-    faa_span_set_py(span, FAA_KEY_NETWORK_PROTOCOL_VERSION, version);
-    Py_DecRef(scheme);
-    Py_DecRef(version);
+    set_addresses(span, scope, &h);
+    set_text(span, FAA_KEY_USER_AGENT_ORIGINAL, h.user_agent);
+    set_text(span, FAA_KEY_NETWORK_PROTOCOL_VERSION, faa_text(scope->http_version));
+    set_body_size(span, h.content_length);
 }

@@ -2,6 +2,7 @@
 // FastAPI: its applications, whose requests come through Starlette.__call__, and the templates of
 // included routers.
 #include "instrumentors/asgi.h"
+#include "instrumentors/fastapi_telemetry.h"
 #include "instrumentors/instrumentor.h"
 #include "python/err.h"
 
@@ -9,17 +10,17 @@
 // chosen lies in the scope. Older ones have the whole template in their own path.
 static PyObject *effective_route(PyObject *route, PyObject *scope)
 {
-    PyObject *own, *context = NULL, *original = NULL;
-    if (!faa_is_dict(scope))
+    PyObject *own = faa_is_dict(scope) ? faa_dict_peek(scope, FAA_NAME(fastapi)) : NULL, *original;
+    if (!own || !faa_is_dict(own))
         return faa_newref(route);
-    if (faa_dict_get(scope, FAA_NAME(fastapi), &own) == 1 && faa_is_dict(own) &&
-        faa_dict_get(own, FAA_NAME(effective_route_context), &context) == 1)
-        faa_getattr(context, FAA_NAME(original_route), &original);
-    PyObject *chosen = faa_newref(original == route ? context : route);
-    Py_DecRef(own);
+    PyObject *context = faa_newref(faa_dict_peek(own, FAA_NAME(effective_route_context)));
+    if (context && faa_getattr(context, FAA_NAME(original_route), &original) == 1) {
+        Py_DecRef(original); // The context keeps it.
+        if (original == route)
+            return context;
+    }
     Py_DecRef(context);
-    Py_DecRef(original);
-    return chosen;
+    return faa_newref(route);
 }
 
 static PyObject *route_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
@@ -35,25 +36,40 @@ static PyObject *route_hook(PyObject *wrapped, PyObject *data, PyObject *const *
         Py_DecRef(route);
         errno = saved;
     }
-    return faa_call(wrapped, args, nargsf, kwnames);
+    return faa_asgi_in_task(faa_call(wrapped, args, nargsf, kwnames));
+}
+
+// An APIRoute that handles requests in its own way (0.137 and newer) may be found through an
+// included router. Older ones leave it to Starlette's Route, whose hook notes their whole path.
+static int hook_routes(void)
+{
+    static const struct faa_patch patches[] = {{"fastapi.routing:APIRoute.handle", route_hook}};
+    PyObject *routing = PyImport_ImportModule("fastapi.routing"); // Imported by now.
+    PyObject *route = routing ? PyObject_GetAttrString(routing, "APIRoute") : NULL;
+    PyObject *dict = route ? PyObject_GetAttrString(route, "__dict__") : NULL;
+    int status = dict ? 0 : -1;
+    if (dict && PyMapping_HasKeyString(dict, "handle")) {
+        status = faa_patch_all(patches, FAA_COUNT(patches));
+        if (status == 0)
+            faa_asgi_set_noted_routes(route);
+    }
+    Py_DecRef(routing);
+    Py_DecRef(route);
+    Py_DecRef(dict);
+    return status;
 }
 
 static int install(PyObject *module)
 {
     static const struct faa_patch patches[] = {
-        {"fastapi.routing:APIRoute.handle", route_hook},
         {"starlette.applications:Starlette.__call__", faa_asgi_application_hook},
     };
-    PyObject *routing = PyImport_ImportModule("fastapi.routing"); // Imported by now.
-    PyObject *route = routing ? PyObject_GetAttrString(routing, "APIRoute") : NULL;
-    PyObject *class = route ? PyObject_GetAttrString(module, "FastAPI") : NULL;
+    PyObject *class = PyObject_GetAttrString(module, "FastAPI");
     int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
-    if (status == 0) {
-        faa_asgi_trace_class(FAA_FASTAPI, class);
-        faa_asgi_set_noted_routes(route);
-    }
-    Py_DecRef(routing);
-    Py_DecRef(route);
+    if (status == 0)
+        status = hook_routes();
+    if (status == 0)
+        faa_asgi_trace_class(FAA_FASTAPI, class, faa_fastapi_telemetry());
     Py_DecRef(class);
     return status;
 }

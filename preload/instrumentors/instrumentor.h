@@ -10,15 +10,17 @@
 
 #define FAA_INSTRUMENTORS(X)                                                                       \
     X(fastapi)                                                                                     \
+    X(hypercorn)                                                                                   \
     X(requests)                                                                                    \
     X(sqlalchemy)                                                                                  \
-    X(starlette)
+    X(starlette)                                                                                   \
+    X(uvicorn)
 
 struct faa_instrumentor {
     const char *name;   ///< As in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS; also the package's name.
     const char *module; ///< The module after whose import `install` runs.
-    /// Hooks into the library, all or nothing: 0, or -1 when its shape is not the expected one, with
-    /// a debug line that says what is missing. Runs with no error set; may leave one.
+    /// Hooks into the library, all or nothing: 0, or -1 when its shape is not the expected one,
+    /// with a debug line that says what is missing. Runs with no error set; may leave one.
     int (*install)(PyObject *module);
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Starlette: the application's edge, and the templates of the routes that handle a request.
+#include "base/log.h"
 #include "instrumentors/asgi.h"
 #include "instrumentors/instrumentor.h"
 #include "python/err.h"
@@ -22,7 +23,7 @@ static PyObject *route_hook(PyObject *wrapped, PyObject *data, PyObject *const *
     (void)data;
     if (FAA_NARGS(nargsf) >= 1 && !faa_asgi_is_noted(args[0]))
         note_path(args[0], faa_asgi_note_route);
-    return faa_call(wrapped, args, nargsf, kwnames);
+    return faa_asgi_in_task(faa_call(wrapped, args, nargsf, kwnames));
 }
 
 static PyObject *mount_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
@@ -34,17 +35,48 @@ static PyObject *mount_hook(PyObject *wrapped, PyObject *data, PyObject *const *
     return faa_call(wrapped, args, nargsf, kwnames);
 }
 
+// Called with a raised exception and the handlers there are; what it returns is about to handle it.
+static PyObject *lookup_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                             size_t nargsf, PyObject *kwnames)
+{
+    (void)data;
+    PyObject *handler = faa_call(wrapped, args, nargsf, kwnames);
+    size_t n = FAA_NARGS(nargsf);
+    if (handler && handler != Py_None && n >= 1 && faa_is_exception(args[n - 1])) {
+        struct faa_err e = faa_err_save();
+        faa_asgi_handle_exception(args[n - 1]);
+        faa_err_restore(&e);
+    }
+    return handler;
+}
+
+// Where it is depends on the version (before 0.28 it is a method); without it handled exceptions
+// are not recorded, and all else is.
+static void hook_handlers(void)
+{
+    static const struct faa_patch places[] = {
+        {"starlette._exception_handler:_lookup_exception_handler", lookup_hook},
+        {"starlette.middleware.exceptions:ExceptionMiddleware._lookup_exception_handler",
+         lookup_hook},
+    };
+    if (faa_patch_all(&places[0], 1) && faa_patch_all(&places[1], 1))
+        faa_debug("starlette: exceptions with a handler are not recorded");
+}
+
 static int install(PyObject *module)
 {
     static const struct faa_patch patches[] = {
         {"starlette.routing:Route.handle", route_hook},
+        {"starlette.routing:WebSocketRoute.handle", route_hook},
         {"starlette.routing:Mount.handle", mount_hook},
         {"starlette.applications:Starlette.__call__", faa_asgi_application_hook},
     };
     PyObject *class = PyObject_GetAttrString(module, "Starlette");
     int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
     if (status == 0)
-        faa_asgi_trace_class(FAA_STARLETTE, class);
+        faa_asgi_trace_class(FAA_STARLETTE, class, NULL);
+    if (status == 0)
+        hook_handlers();
     Py_DecRef(class);
     return status;
 }

@@ -25,12 +25,24 @@ static PyObject *type;
 static PyObject *own_names;
 
 // Tells the end once. The caller has no error set.
-static void finish(struct awaitable *a, enum faa_outcome outcome, PyObject *exception)
+static void finish(struct awaitable *a, enum faa_outcome outcome, PyObject *value)
 {
     if (a->phase == FINISHED)
         return;
     a->phase = FINISHED;
-    a->ops->leave(a->data, outcome, exception);
+    int saved = errno;
+    a->ops->leave(a->data, outcome, value);
+    errno = saved;
+}
+
+// Tells one of the ops that may be NULL.
+static void tell(struct awaitable *a, void (*op)(PyObject *data))
+{
+    if (!op || a->phase != RUNNING)
+        return;
+    int saved = errno;
+    op(a->data);
+    errno = saved;
 }
 
 // Tells the end by the error that is set, which stays set.
@@ -55,9 +67,7 @@ static int begin(struct awaitable *a)
         finish_with_error(a);
         return -1;
     }
-    int saved = errno;
-    a->ops->enter(a->data);
-    errno = saved;
+    tell(a, a->ops->enter);
     return 0;
 }
 
@@ -65,7 +75,9 @@ static enum faa_send_result step(PyObject *self, PyObject *arg, PyObject **resul
 {
     struct awaitable *a = faa_state(self);
     *result = NULL;
-    if (a->phase == NEW && begin(a))
+    if (a->phase != NEW)
+        tell(a, a->ops->resume);
+    else if (begin(a))
         return FAA_SEND_ERROR;
     PyObject *iter = a->iter ? a->iter : a->inner;
     if (!iter) {
@@ -73,17 +85,12 @@ static enum faa_send_result step(PyObject *self, PyObject *arg, PyObject **resul
         return FAA_SEND_ERROR;
     }
     enum faa_send_result r = faa_iter_send(iter, arg, result);
-    if (r == FAA_SEND_NEXT) {
-        int saved = errno;
-        a->ops->waits(a->data);
-        errno = saved;
-    } else if (r == FAA_SEND_ERROR) {
+    if (r == FAA_SEND_NEXT)
+        tell(a, a->ops->waits);
+    else if (r == FAA_SEND_ERROR)
         finish_with_error(a);
-    } else if (r == FAA_SEND_RETURN) {
-        int saved = errno;
-        finish(a, FAA_RETURNED, NULL);
-        errno = saved;
-    }
+    else
+        finish(a, FAA_RETURNED, *result);
     return r;
 }
 
@@ -132,7 +139,7 @@ static void raise_thrown(PyObject *args)
     PyObject *kind, *value = NULL, *traceback = NULL;
     if (!PyArg_UnpackTuple(args, "throw", 1, 3, &kind, &value, &traceback))
         return;
-    if (PyExceptionInstance_Check(kind))
+    if (faa_is_exception(kind))
         PyErr_SetObject((PyObject *)faa_type_of(kind), kind);
     else
         PyErr_Restore(faa_newref(kind), faa_newref(value), faa_newref(traceback));
@@ -143,17 +150,24 @@ static PyObject *awaitable_throw(PyObject *self, PyObject *args)
     struct awaitable *a = faa_state(self);
     PyObject *target = a->iter ? a->iter : a->inner;
     PyObject *throw, *result = NULL;
+    tell(a, a->ops->resume);
     if (target && faa_getattr(target, FAA_NAME(throw), &throw) == 1) {
         result = PyObject_Call(throw, args, NULL);
         Py_DecRef(throw);
     } else {
         raise_thrown(args);
     }
-    if (result)
+    if (result) {
+        tell(a, a->ops->waits);
         return result;
+    }
     if (PyErr_ExceptionMatches(PyExc_StopIteration)) {
         struct faa_err e = faa_err_save();
-        finish(a, FAA_RETURNED, NULL);
+        faa_err_normalize(&e);
+        PyObject *value = e.value ? PyObject_GetAttrString(e.value, "value") : NULL;
+        PyErr_Clear();
+        finish(a, FAA_RETURNED, value);
+        Py_DecRef(value);
         faa_err_restore(&e);
     } else {
         finish_with_error(a);

@@ -16,11 +16,13 @@ enum faa_outcome {
 struct faa_awaitable_ops {
     /// Before the first step.
     void (*enter)(PyObject *data);
-    /// After each step at whose end the coroutine waits for something.
+    /// Before each later one; may be NULL.
+    void (*resume)(PyObject *data);
+    /// After each step at whose end the coroutine waits for something; may be NULL.
     void (*waits)(PyObject *data);
-    /// After the last one, exactly once, also when there was none. `exception` is borrowed, and
-    /// NULL unless FAA_RAISED.
-    void (*leave)(PyObject *data, enum faa_outcome outcome, PyObject *exception);
+    /// After the last one, exactly once, also when there was none. `value` is borrowed: what was
+    /// returned, the exception that was raised, or NULL for FAA_CLOSED.
+    void (*leave)(PyObject *data, enum faa_outcome outcome, PyObject *value);
 };
 
 /// 0, or -1 with a Python error.

@@ -34,9 +34,11 @@
 #undef PyObject_TypeCheck
 #undef PyType_Check
 #undef Py_IS_TYPE
+#undef PyExceptionInstance_Check
 #pragma GCC poison Py_INCREF Py_DECREF Py_XINCREF Py_XDECREF Py_CLEAR Py_REFCNT Py_TYPE Py_SIZE
 #pragma GCC poison Py_NewRef Py_XNewRef PyUnicode_Check PyLong_Check PyTuple_Check PyList_Check
 #pragma GCC poison PyDict_Check PyBytes_Check PyObject_TypeCheck PyType_Check Py_IS_TYPE
+#pragma GCC poison PyExceptionInstance_Check
 
 // Exported by every supported version, hidden from the limited headers of some.
 PyAPI_FUNC(PyObject *) PyContextVar_New(const char *name, PyObject *default_value);
@@ -69,22 +71,29 @@ int faa_has_am_send(void);
     X(__module__)                                                                                  \
     X(__name__)                                                                                    \
     X(__qualname__)                                                                                \
+    X(__self__)                                                                                    \
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
     X(_faa_span)                                                                                   \
     X(_initializing)                                                                               \
+    X(body)                                                                                        \
+    X(bytes)                                                                                       \
     X(client)                                                                                      \
     X(close)                                                                                       \
+    X(closed)                                                                                      \
     X(co_filename)                                                                                 \
     X(co_name)                                                                                     \
     X(co_qualname)                                                                                 \
+    X(code)                                                                                        \
     X(copy)                                                                                        \
     X(cr_await)                                                                                    \
     X(create_module)                                                                               \
     X(database)                                                                                    \
     X(dialect)                                                                                     \
+    X(disconnected)                                                                                \
     X(effective_route_context)                                                                     \
     X(engine)                                                                                      \
+    X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
     X(execution_context)                                                                           \
     X(f_code)                                                                                      \
@@ -93,6 +102,7 @@ int faa_has_am_send(void);
     X(headers)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
+    X(loaded_app)                                                                                  \
     X(loader)                                                                                      \
     X(method)                                                                                      \
     X(more_body)                                                                                   \
@@ -110,12 +120,14 @@ int faa_has_am_send(void);
     X(scheme)                                                                                      \
     X(send)                                                                                        \
     X(server)                                                                                      \
+    X(span)                                                                                        \
     X(sqlstate)                                                                                    \
     X(status)                                                                                      \
     X(status_code)                                                                                 \
     X(tb_frame)                                                                                    \
     X(tb_lineno)                                                                                   \
     X(tb_next)                                                                                     \
+    X(text)                                                                                        \
     X(throw)                                                                                       \
     X(trailers)                                                                                    \
     X(type)                                                                                        \
@@ -164,10 +176,38 @@ static inline int faa_is_a(PyObject *object, PyTypeObject *exact, unsigned long 
 #define faa_is_list(o) faa_is_a((o), &PyList_Type, Py_TPFLAGS_LIST_SUBCLASS)
 #define faa_is_dict(o) faa_is_a((o), &PyDict_Type, Py_TPFLAGS_DICT_SUBCLASS)
 
+static inline int faa_is_exception(PyObject *object)
+{
+    return (PyType_GetFlags(faa_type_of(object)) & Py_TPFLAGS_BASE_EXC_SUBCLASS) != 0;
+}
+
+/// The item of a list or a tuple, borrowed; NULL behind its end and for anything else: an iterator
+/// is the application's, and not consumed.
+static inline PyObject *faa_sequence_item(PyObject *sequence, Py_ssize_t i)
+{
+    PyObject *item = NULL;
+    if (faa_is_tuple(sequence))
+        item = PyTuple_GetItem(sequence, i);
+    else if (faa_is_list(sequence))
+        item = PyList_GetItem(sequence, i);
+    if (!item)
+        PyErr_Clear();
+    return item;
+}
+
 /// Attribute and item look-ups: -1 error (cleared: ours never matter to the application), 0 absent,
 /// 1 found with a new reference in *out, which is NULL otherwise.
 int faa_getattr(PyObject *object, PyObject *name, PyObject **out);
 int faa_dict_get(PyObject *dict, PyObject *key, PyObject **out);
+
+/// The value, borrowed, or NULL: for where no Python code can run before it was used.
+static inline PyObject *faa_dict_peek(PyObject *dict, PyObject *key)
+{
+    PyObject *value = PyDict_GetItemWithError(dict, key);
+    if (!value)
+        PyErr_Clear();
+    return value;
+}
 
 /// The bytes of a str (as UTF-8) or a bytes object, valid as long as it lives; empty, and no
 /// error set, for anything else and for a str that has no UTF-8 form (lone surrogates).

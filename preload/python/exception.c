@@ -13,7 +13,9 @@ enum {
     STACK_MAX = FAA_SPAN_VALUE_MAX,
     FRAMES_MAX = 64,  // Of the innermost frames; a deep recursion must not cost a request.
     FRAME_MAX = 1024, // Bytes of one frame's line.
-    SKIPPED_MAX = 64  // Bytes of the line that says how many are left out.
+    SKIPPED_MAX = 64, // Bytes of the line that says how many are left out.
+    GROUP_MAX = 4,    // Exceptions of a group that get events of their own,
+    GROUP_DEPTH = 3   // and how deep groups in groups are looked into.
 };
 
 static struct faa_str attribute(PyObject *object, PyObject *name, PyObject **holder)
@@ -23,9 +25,9 @@ static struct faa_str attribute(PyObject *object, PyObject *name, PyObject **hol
     return faa_text(*holder);
 }
 
-size_t faa_exception_type(PyObject *exception, char *out, size_t cap)
+size_t faa_exception_type_name(PyObject *type, char *out, size_t cap)
 {
-    PyObject *type = PyObject_Type(exception), *m = NULL, *q = NULL;
+    PyObject *m = NULL, *q = NULL;
     struct faa_str module = attribute(type, FAA_NAME(__module__), &m);
     struct faa_str name = attribute(type, FAA_NAME(__qualname__), &q);
     int bare = module.n == 0 || faa_str_eq(module, FAA_STR("builtins"));
@@ -33,8 +35,12 @@ size_t faa_exception_type(PyObject *exception, char *out, size_t cap)
                      (int)name.n, name.p);
     Py_DecRef(m);
     Py_DecRef(q);
-    Py_DecRef(type);
     return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
+}
+
+size_t faa_exception_type(PyObject *exception, char *out, size_t cap)
+{
+    return faa_exception_type_name((PyObject *)faa_type_of(exception), out, cap);
 }
 
 int faa_exception_is(PyObject *exception, const char *module, const char *name)
@@ -119,29 +125,105 @@ static size_t put_stack(PyObject *exception, char *out, size_t cap)
     return n;
 }
 
-void faa_span_record_exception(struct faa_span *span, PyObject *exception)
+// Type and message, as the span tells them; the message is cut and redacted.
+struct texts {
+    char type[TYPE_MAX], message[MESSAGE_MAX];
+    size_t type_len, message_len;
+};
+
+static void read_texts(struct texts *t, PyObject *exception)
 {
-    if (!span->recording || !exception)
-        return;
-    char type[TYPE_MAX], text[MESSAGE_MAX], stack[STACK_MAX];
-    struct faa_str type_name = {type, faa_exception_type(exception, type, sizeof(type))};
+    t->type_len = faa_exception_type(exception, t->type, sizeof(t->type));
     PyObject *str = PyObject_Str(exception);
     faa_err_discard();
-    struct faa_str message = {text, faa_message_redact(faa_text(str), text, sizeof(text))};
+    t->message_len = faa_message_redact(faa_text(str), t->message, sizeof(t->message));
+    Py_DecRef(str);
+}
+
+static void add_event(struct faa_span *span, PyObject *exception, const struct texts *t, int parts)
+{
+    char stack[STACK_MAX];
+    struct faa_str type = {t->type, t->type_len}, message = {t->message, t->message_len};
+    faa_span_add_event(span, FAA_STR("exception"));
+    faa_span_event_set_str(span, FAA_KEY_EXCEPTION_TYPE, type);
+    faa_span_event_set_str(span, FAA_KEY_EXCEPTION_MESSAGE, message);
+    if (!(parts & FAA_WITH_STACK))
+        return;
     // The last line has its room.
-    size_t n = put_stack(exception, stack, sizeof(stack) - type_name.n - message.n - 4);
-    n +=
-        (size_t)snprintf(stack + n, sizeof(stack) - n, "%s: %.*s", type, (int)message.n, message.p);
+    size_t n = put_stack(exception, stack, sizeof(stack) - type.n - message.n - 4);
+    n += (size_t)snprintf(stack + n, sizeof(stack) - n, "%s: %.*s", t->type, (int)message.n,
+                          message.p);
     if (n >= sizeof(stack))
         n = sizeof(stack) - 1;
-
-    faa_span_set_status(span, FAA_STATUS_ERROR, message);
-    faa_span_set_str(span, FAA_KEY_ERROR_TYPE, type_name);
-    faa_span_add_event(span, FAA_STR("exception"));
-    faa_span_event_set_str(span, FAA_KEY_EXCEPTION_TYPE, type_name);
-    faa_span_event_set_str(span, FAA_KEY_EXCEPTION_MESSAGE, message);
     faa_span_event_set_str(span, FAA_KEY_EXCEPTION_STACKTRACE, (struct faa_str){stack, n});
-    Py_DecRef(str);
+}
+
+// A group tells only that something is in it. Its kind is known by its name: 3.11's, its backport,
+// anyio 3's own.
+static PyObject *group_of(PyObject *exception)
+{
+    char type[TYPE_MAX];
+    static const struct faa_str end = FAA_STR("ExceptionGroup");
+    size_t n = faa_exception_type(exception, type, sizeof(type));
+    PyObject *members = NULL;
+    if (n >= end.n && memcmp(type + n - end.n, end.p, end.n) == 0)
+        faa_getattr(exception, FAA_NAME(exceptions), &members);
+    return members;
+}
+
+// What a group holds, each exception with an event of its own. Returns how many more there may be.
+static int add_members(struct faa_span *span, PyObject *exception, int room, int depth)
+{
+    struct texts t;
+    PyObject *member, *members = depth < GROUP_DEPTH ? group_of(exception) : NULL;
+    for (Py_ssize_t i = 0; members && room > 0 && (member = faa_sequence_item(members, i)); i++) {
+        if (!faa_is_exception(member))
+            continue;
+        Py_IncRef(member);
+        read_texts(&t, member);
+        add_event(span, member, &t, FAA_WITH_STACK);
+        room = add_members(span, member, room - 1, depth + 1);
+        Py_DecRef(member);
+    }
+    Py_DecRef(members);
+    return room;
+}
+
+static void fail(struct faa_span *span, const struct texts *t)
+{
+    faa_span_set_status(span, FAA_STATUS_ERROR, (struct faa_str){t->message, t->message_len});
+    faa_span_set_str(span, FAA_KEY_ERROR_TYPE, (struct faa_str){t->type, t->type_len});
+}
+
+void faa_span_add_exception(struct faa_span *span, PyObject *exception, int parts)
+{
+    struct texts t;
+    if (!span->recording)
+        return;
+    read_texts(&t, exception);
+    add_event(span, exception, &t, parts);
+    if (parts & FAA_WITH_STACK)
+        add_members(span, exception, GROUP_MAX, 0);
+}
+
+void faa_span_fail(struct faa_span *span, PyObject *exception)
+{
+    struct texts t;
+    if (!span->recording)
+        return;
+    read_texts(&t, exception);
+    fail(span, &t);
+}
+
+void faa_span_record_exception(struct faa_span *span, PyObject *exception)
+{
+    struct texts t;
+    if (!span->recording || !exception)
+        return;
+    read_texts(&t, exception);
+    fail(span, &t);
+    add_event(span, exception, &t, FAA_WITH_STACK);
+    add_members(span, exception, GROUP_MAX, 0);
 }
 
 void faa_span_end_call(struct faa_span *span, PyObject *result)

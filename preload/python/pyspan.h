@@ -12,9 +12,9 @@
 
 struct faa_pyspan {
     struct faa_span span;
-    PyObject *previous;        ///< What was current before it was activated.
-    const void *owner;         ///< Who made it: the address of something static of its instrumentor.
-    void *extra;               ///< The owner's data.
+    PyObject *previous; ///< What was current before it was activated.
+    const void *owner;  ///< Who made it: the address of something static of its instrumentor.
+    void *extra;        ///< The owner's data.
     void (*free_extra)(void *extra); ///< Called with the GIL held when the object dies.
 };
 

@@ -7,8 +7,10 @@
 // The message up to where libraries begin to quote statements and rows.
 static struct faa_str head(struct faa_str message)
 {
-    static const struct faa_str tails[] = {FAA_STR("\n[SQL: "), FAA_STR("\n[parameters: "),
-                                           FAA_STR("\nDETAIL:")};
+    static const struct faa_str tails[] = {
+        FAA_STR("\n[SQL: "), FAA_STR("\n[parameters: "), FAA_STR("\nDETAIL:"),
+        FAA_STR("\n  {'type': "), // FastAPI's list of validation errors, with the inputs.
+    };
     for (size_t i = 0; i < FAA_COUNT(tails); i++) {
         const char *at = message.n ? memmem(message.p, message.n, tails[i].p, tails[i].n) : NULL;
         if (at)
@@ -47,6 +49,18 @@ static size_t user_info(struct faa_str text)
     return n;
 }
 
+// What pydantic quotes of the input lasts up to its type, on the same line; the last such mark
+// counts, since the input may hold one.
+static size_t input_value(struct faa_str text)
+{
+    static const struct faa_str mark = FAA_STR(", input_type=");
+    const char *newline = memchr(text.p, '\n', text.n), *at, *last = NULL;
+    const char *end = newline ? newline : text.p + text.n;
+    for (const char *p = text.p; (at = memmem(p, (size_t)(end - p), mark.p, mark.n)); p = at + 1)
+        last = at;
+    return (size_t)((last ? last : end) - text.p);
+}
+
 size_t faa_message_redact(struct faa_str message, char *out, size_t cap)
 {
     struct faa_str rest = head(message);
@@ -65,6 +79,9 @@ size_t faa_message_redact(struct faa_str message, char *out, size_t cap)
             if (query.n)
                 o += faa_query_redact(query, out + o, cap - o);
             used = 1 + query.n;
+        } else if (starts_with(rest, FAA_STR("input_value="))) {
+            o += put(out + o, cap - o, FAA_STR("input_value=?"));
+            used = input_value(rest);
         } else {
             out[o++] = rest.p[0];
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Attribute names, after the OpenTelemetry semantic conventions 1.44 (stable ones where they exist).
+// Attribute names, after the OpenTelemetry semantic conventions 1.44 (stable ones where they
+// exist).
 #ifndef FAA_SPAN_SEMCONV_H
 #define FAA_SPAN_SEMCONV_H
 
@@ -19,14 +20,25 @@
     X(EXCEPTION_STACKTRACE, "exception.stacktrace")                                                \
     X(EXCEPTION_TYPE, "exception.type")                                                            \
     X(FAA_DB_POOL_WAIT_US, "faa.db.pool.wait_us")                                                  \
+    X(FAA_EVENT_LOOP_BUSY_US, "faa.event_loop.busy_us")                                            \
+    X(FAA_EVENT_LOOP_LONGEST_US, "faa.event_loop.longest_us")                                      \
+    X(FAA_REQUEST_OUTCOME, "faa.request.outcome")                                                  \
     X(FAA_THREAD_POOL_WAIT_US, "faa.thread_pool.wait_us")                                          \
+    X(FAA_WEBSOCKET_BYTES_RECEIVED, "faa.websocket.bytes_received")                                \
+    X(FAA_WEBSOCKET_BYTES_SENT, "faa.websocket.bytes_sent")                                        \
+    X(FAA_WEBSOCKET_CLOSE_CODE, "faa.websocket.close_code")                                        \
+    X(FAA_WEBSOCKET_MESSAGES_RECEIVED, "faa.websocket.messages_received")                          \
+    X(FAA_WEBSOCKET_MESSAGES_SENT, "faa.websocket.messages_sent")                                  \
+    X(HTTP_REQUEST_BODY_SIZE, "http.request.body.size")                                            \
     X(HTTP_REQUEST_METHOD, "http.request.method")                                                  \
     X(HTTP_REQUEST_METHOD_ORIGINAL, "http.request.method_original")                                \
     X(HTTP_REQUEST_RESEND_COUNT, "http.request.resend_count")                                      \
+    X(HTTP_RESPONSE_BODY_SIZE, "http.response.body.size")                                          \
     X(HTTP_RESPONSE_STATUS_CODE, "http.response.status_code")                                      \
     X(HTTP_ROUTE, "http.route")                                                                    \
     X(NETWORK_PEER_ADDRESS, "network.peer.address")                                                \
     X(NETWORK_PEER_PORT, "network.peer.port")                                                      \
+    X(NETWORK_PROTOCOL_NAME, "network.protocol.name")                                              \
     X(NETWORK_PROTOCOL_VERSION, "network.protocol.version")                                        \
     X(SERVER_ADDRESS, "server.address")                                                            \
     X(SERVER_PORT, "server.port")                                                                  \

@@ -130,6 +130,13 @@ static int is_listed(struct faa_str key, const char *const *list, size_t count)
     return 0;
 }
 
+// Most keys are told by their first letter: none of the names below begins with it.
+static int may_be_secret(struct faa_str key)
+{
+    return key.n && (strchr("acijkprstx-_", key.p[0] | 0x20) || key.p[0] == '_' ||
+                     key.p[key.n - 1] == ']' || memchr(key.p, '%', key.n));
+}
+
 static int is_secret(struct faa_str written, size_t value_len)
 {
     static const char *const conventions[] = {
@@ -142,6 +149,8 @@ static int is_secret(struct faa_str written, size_t value_len)
         "password",     "privatekey",  "pwd",     "refreshtoken", "secret",        "secretkey",
         "sessiontoken", "token",       "xapikey",
     };
+    if (!may_be_secret(written))
+        return 0;
     char room[KEY_MAX];
     struct faa_str key = innermost(decode_key(written, room));
     if (key.n == 0)

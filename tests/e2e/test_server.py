@@ -73,16 +73,21 @@ Serve = Callable[..., Served]
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Serve]:
-    """serve("basic_fastapi:app", *args): one server for the whole module."""
+    """serve("basic_fastapi:app", *args): one server for the whole module.
+
+    With at_framework=True only the framework's edge is hooked, as under a server that is not known.
+    """
     python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
     runner = Runner(tmp_path_factory.mktemp("server"), build, python)
     receiver = HttpReceiver()
-    served: dict[tuple[str, ...], Served] = {}
+    served: dict[tuple[Any, ...], Served] = {}
 
-    def start(app: str, *args: str) -> Served:
-        key = (app, *args)
+    def start(app: str, *args: str, at_framework: bool = False) -> Served:
+        key = (app, at_framework, *args)
         if key not in served:
-            served[key] = Served(runner.uvicorn(app, *args, env=receiver.env), receiver)
+            env = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "uvicorn"} if at_framework else {}
+            server = runner.uvicorn(app, *args, env={**receiver.env, **env})
+            served[key] = Served(server, receiver)
         return served[key]
 
     yield start
@@ -283,8 +288,11 @@ def test_all_attributes_and_their_types(basic: Served) -> None:
             f"User-Agent: test/1 (ü)\r\nTraceparent: {headers['traceparent']}\r\n"
             f"Cookie: hush\r\nAuthorization: hush\r\nConnection: close\r\n\r\n".encode()
         )
-        assert connection.makefile("rb").read().startswith(b"HTTP/1.1 200 ")
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200 ")
     span = one(basic.spans(trace_id))
+    held = [span.attributes.pop(f"faa.event_loop.{kind}_us") for kind in ("longest", "busy")]
+    assert 0 < held[0] <= held[1] <= (span.end_ns - span.start_ns) // 1000 + 1
     assert span.attributes == {
         "http.request.method": "GET",
         "http.response.status_code": 200,
@@ -299,9 +307,15 @@ def test_all_attributes_and_their_types(basic: Served) -> None:
         "network.peer.port": port,
         "network.protocol.version": "1.1",
         "user_agent.original": "test/1 (ü)",
+        "http.response.body.size": len(answer.partition(b"\r\n\r\n")[2]),
     }
     assert {key: type(value) for key, value in span.attributes.items() if type(value) is not str} \
-        == {key: int for key in ("http.response.status_code", "server.port", "network.peer.port")}
+        == {
+            "http.response.status_code": int,
+            "http.response.body.size": int,
+            "server.port": int,
+            "network.peer.port": int,
+        }
     assert (span.status_message, span.events, span.links) == ("", [], [])
     assert span.flags & 1
     assert span.start_ns < span.end_ns
@@ -427,26 +441,44 @@ def test_exception_behind_middleware_with_a_last_resort(serve: Serve) -> None:
     assert "in fails_async" in one_event(span)["exception.stacktrace"]
 
 
-@pytest.mark.parametrize("path", ["/missing", "/items/x", "/nowhere"])
-def test_handled_errors_of_the_client_are_no_errors(basic: Served, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "kind", "message"),
+    [
+        ("/missing", "fastapi.exceptions.HTTPException", "404: no such thing"),
+        ("/items/x", "fastapi.exceptions.RequestValidationError", "1 validation error:"),
+        ("/nowhere", "starlette.exceptions.HTTPException", "404: Not Found"),
+    ],
+)
+def test_exception_that_is_an_answer_is_no_error(
+    basic: Served, path: str, kind: str, message: str
+) -> None:
+    """It is told in short: where it was raised says nothing, and inputs are the client's."""
     _, span = basic.get(path)
-    assert (span.status, span.status_message, span.events) == ("UNSET", "", [])
+    assert (span.status, span.status_message) == ("UNSET", "")
+    assert one_event(span) == {"exception.type": kind, "exception.message": message}
     assert "error.type" not in span.attributes
 
 
-def test_handled_exception_is_not_recorded(cases: Served) -> None:
+def test_handled_exception_is_recorded_and_no_error(cases: Served) -> None:
     response, span = cases.get("/fails/async/handled")
-    assert (response.status_code, span.status, span.events) == (400, "UNSET", [])
+    assert (response.status_code, span.status) == (400, "UNSET")
+    assert one_event(span)["exception.type"] == "server_cases.Refused"
+    assert "in fails_async" in one_event(span)["exception.stacktrace"]
+    assert "error.type" not in span.attributes
 
 
-@pytest.mark.parametrize(
-    ("path", "status"), [("/fails/sync/unavailable", 503), ("/status/500", 500)]
-)
-def test_error_answer_without_exception(cases: Served, path: str, status: int) -> None:
-    response, span = cases.get(path)
-    assert response.status_code == status
+def test_error_answer_without_exception(cases: Served) -> None:
+    response, span = cases.get("/status/500")
+    assert response.status_code == 500
     assert (span.status, span.status_message, span.events) == ("ERROR", "", [])
-    assert span.attributes["error.type"] == str(status)
+    assert span.attributes["error.type"] == "500"
+
+
+def test_error_answer_by_an_http_exception(cases: Served) -> None:
+    response, span = cases.get("/fails/sync/unavailable")
+    assert response.status_code == 503
+    assert (span.status, span.attributes["error.type"]) == ("ERROR", "503")
+    assert one_event(span)["exception.message"] == "503: Service Unavailable"
 
 
 @pytest.mark.parametrize(
@@ -488,7 +520,9 @@ def test_exception_in_the_middle_of_the_body(basic: Served) -> None:
     assert (span.name, span.status) == ("GET /stream-raises", "ERROR")
     assert span.attributes["http.response.status_code"] == 200
     assert span.attributes["error.type"] == "ValueError"
-    assert "chunks" in one_event(span)["exception.stacktrace"]
+    first_byte, exception = span.events
+    assert first_byte.name == "first byte"
+    assert "chunks" in exception.attributes["exception.stacktrace"]
 
 
 # When the span ends. All times are the agent's own, so that they can be compared.
@@ -540,8 +574,10 @@ def test_client_that_goes_away_is_no_error(
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         leave(connection, manner)
     span = one(served.spans(trace_id))
-    assert (span.name, span.status, span.events) == ("GET /endless", "UNSET", [])
+    assert (span.name, span.status) == ("GET /endless", "UNSET")
+    assert [event.name for event in span.events] == ["first byte"]
     assert span.attributes["http.response.status_code"] == 200
+    assert span.attributes["faa.request.outcome"] == "client_disconnected"
 
 
 def test_client_that_goes_away_before_the_response(each_loop: Served) -> None:
@@ -588,9 +624,12 @@ CANCELLED = {
 
 @pytest.mark.parametrize("path", CANCELLED)
 def test_cancellation_is_no_error(serve: Serve, path: str) -> None:
-    _, span = serve("odd_asgi:app").get(path)
-    assert (span.status, span.events) == ("UNSET", [])
+    _, span = serve("odd_asgi:app", at_framework=True).get(path)
+    assert span.status == "UNSET"
+    assert "exception" not in {event.name for event in span.events}
     assert span.attributes.get("http.response.status_code") == CANCELLED[path]
+    caught = path == "/catches_cancelled"
+    assert span.attributes.get("faa.request.outcome") == (None if caught else "cancelled")
 
 
 @pytest.mark.parametrize(
@@ -612,19 +651,40 @@ def test_cancellation_is_no_error(serve: Serve, path: str) -> None:
     ],
 )
 def test_odd_call_is_one_span(serve: Serve, path: str, name: str, status: int | None) -> None:
-    served = serve("odd_asgi:app")
+    served = serve("odd_asgi:app", at_framework=True)
     trace_id, headers = new_trace()
     try:
         served.server.get(path, headers=headers)
     except httpx.RemoteProtocolError:
         assert path == "/returns_halfway"
     span = one(served.spans(trace_id))
-    assert (span.name, span.status) == (name, "UNSET")
+    incomplete = path in ("/returns_halfway", "/returns_without_response")
+    assert (span.name, span.status) == (name, "ERROR" if incomplete else "UNSET")
+    assert span.attributes.get("error.type") == ("incomplete_response" if incomplete else None)
     assert span.attributes.get("http.response.status_code") == status
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "status"),
+    [
+        ("/cancelled_before_response", "GET /forever", 200),
+        ("/wait_for_timeout", "GET /forever", 504),
+        ("/endpoint_raises_base_exception", "GET /fails-hard", 200),
+        ("/never_awaited", "GET", 200),
+    ],
+)
+def test_server_edge_tells_what_the_client_got(
+    serve: Serve, path: str, name: str, status: int
+) -> None:
+    """What happens to the framework's application inside is the outer application's affair."""
+    _, span = serve("odd_asgi:app").get(path)
+    assert (span.name, span.attributes["http.response.status_code"]) == (name, status)
+    assert span.status == ("ERROR" if status >= 500 else "UNSET")
+    assert "faa.request.outcome" not in span.attributes
+
+
 def test_exception_that_is_no_exception_class(serve: Serve) -> None:
-    _, span = serve("odd_asgi:app").get("/endpoint_raises_base_exception")
+    _, span = serve("odd_asgi:app", at_framework=True).get("/endpoint_raises_base_exception")
     assert (span.status, span.attributes["error.type"]) == ("ERROR", "odd_inner.Custom")
     assert "in fails_hard" in one_event(span)["exception.stacktrace"]
 

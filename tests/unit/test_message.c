@@ -57,6 +57,23 @@ START_TEST(secrets_of_urls_are_redacted)
 }
 END_TEST
 
+START_TEST(inputs_of_validation_errors_are_left_out)
+{
+    static const struct redaction cases[] = {
+        {"1 validation error:\n  {'type': 'int_parsing', 'loc': ('query', 'n'), 'input': 's3cr3t'}",
+         "1 validation error:"},
+        {"1 validation error for Item\nprice\n  Input should be a valid number [type=float_type, "
+         "input_value='s3cr3t', input_type=str]\n    For further information",
+         "1 validation error for Item\nprice\n  Input should be a valid number [type=float_type, "
+         "input_value=?, input_type=str]\n    For further information"},
+        {"[input_value='s3cr3t, input_type=s3cr3t', input_type=str]\n[input_value=s3cr3t\nnext",
+         "[input_value=?, input_type=str]\n[input_value=?\nnext"},
+        {"input_value=s3cr3t", "input_value=?"},
+    };
+    expect(cases, FAA_COUNT(cases));
+}
+END_TEST
+
 START_TEST(output_stays_in_its_bounds)
 {
     static const char text[] = "see http://bob:s3cr3t@h/?token=s3cr3t&a=b and so on";
@@ -80,6 +97,7 @@ int main(void)
     tcase_add_test(tc, an_ordinary_message_is_unchanged);
     tcase_add_test(tc, statements_parameters_and_rows_are_left_out);
     tcase_add_test(tc, secrets_of_urls_are_redacted);
+    tcase_add_test(tc, inputs_of_validation_errors_are_left_out);
     tcase_add_test(tc, output_stays_in_its_bounds);
     suite_add_tcase(suite, tc);
     SRunner *sr = srunner_create(suite);

@@ -107,7 +107,10 @@ async def types():
 
 
 def scope_of(path):
-    headers = [(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
+    headers = [
+        (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        (b"baggage", b"a=1"),
+    ]
     return {
         "type": "http",
         "method": "GET",

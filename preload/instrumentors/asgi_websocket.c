@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+// A WebSocket connection: one span from the handshake to the close.
+#include "instrumentors/asgi_request.h"
+
+#include "python/err.h"
+
+enum { NO_CODE = 1005, ABNORMAL = 1006, INTERNAL_ERROR = 1011 };
+
+static int int_of(PyObject *message, PyObject *name, int fallback)
+{
+    PyObject *value;
+    faa_dict_get(message, name, &value);
+    long long number = faa_int(value, fallback);
+    Py_DecRef(value);
+    return number >= 0 && number <= 65535 ? (int)number : fallback;
+}
+
+static void count(struct faa_messages *messages, PyObject *message)
+{
+    PyObject *text, *bytes;
+    faa_dict_get(message, FAA_NAME(text), &text);
+    faa_dict_get(message, FAA_NAME(bytes), &bytes);
+    messages->count++;
+    messages->bytes += faa_text(text).n + faa_text(bytes).n;
+    Py_DecRef(text);
+    Py_DecRef(bytes);
+}
+
+// The first one counts: the other side's answer repeats it.
+static void note_close(PyObject *object, int code)
+{
+    struct faa_request *r = faa_asgi_request_of(object);
+    if (r->close_code)
+        return;
+    r->close_code = code;
+    r->end_ns = faa_span_now(&faa_pyspan(object)->span);
+}
+
+static struct faa_str type_of(PyObject *message, PyObject **type)
+{
+    *type = NULL;
+    if (faa_is_dict(message))
+        faa_dict_get(message, FAA_NAME(type), type);
+    return faa_text(*type);
+}
+
+static void see_sent(PyObject *object, PyObject *message)
+{
+    struct faa_request *r = faa_asgi_request_of(object);
+    PyObject *type;
+    struct faa_str name = type_of(message, &type);
+    if (faa_str_eq(name, FAA_STR("websocket.send"))) {
+        count(&r->sent, message);
+    } else if (faa_str_eq(name, FAA_STR("websocket.accept"))) {
+        r->status = 101;
+    } else if (faa_str_eq(name, FAA_STR("websocket.http.response.start"))) {
+        r->status = int_of(message, FAA_NAME(status), 403);
+    } else if (faa_str_eq(name, FAA_STR("websocket.close"))) {
+        if (r->status == 101)
+            note_close(object, int_of(message, FAA_NAME(code), 1000));
+        else
+            r->status = 403; // Before the handshake was answered it is a refusal.
+    }
+    Py_DecRef(type);
+}
+
+PyObject *faa_asgi_websocket_send_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                                       size_t nargsf, PyObject *kwnames)
+{
+    if (data && FAA_NARGS(nargsf) == 1) {
+        int saved = errno;
+        see_sent(data, args[0]);
+        errno = saved;
+    }
+    return faa_call(wrapped, args, nargsf, kwnames);
+}
+
+static void see_received(PyObject *object, enum faa_outcome outcome, PyObject *message)
+{
+    struct faa_request *r = faa_asgi_request_of(object);
+    PyObject *type;
+    if (outcome != FAA_RETURNED || !message)
+        return;
+    struct faa_str name = type_of(message, &type);
+    if (faa_str_eq(name, FAA_STR("websocket.receive")))
+        count(&r->received, message);
+    else if (faa_str_eq(name, FAA_STR("websocket.disconnect")))
+        note_close(object, int_of(message, FAA_NAME(code), NO_CODE));
+    Py_DecRef(type);
+}
+
+static void nothing(PyObject *object)
+{
+    (void)object;
+}
+
+static const struct faa_awaitable_ops receive_ops = {.enter = nothing, .leave = see_received};
+
+PyObject *faa_asgi_websocket_receive_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                                          size_t nargsf, PyObject *kwnames)
+{
+    PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
+    PyObject *proxy = result && data ? faa_awaitable_new(result, &receive_ops, data) : NULL;
+    if (!proxy) {
+        if (result)
+            PyErr_Clear();
+        return result;
+    }
+    Py_DecRef(result);
+    return proxy;
+}
+
+static void enter(PyObject *object)
+{
+    faa_asgi_request_of(object)->has_begun = 1;
+    faa_context_activate(object);
+    faa_asgi_step_begins(object);
+}
+
+static void set_messages(struct faa_span *span, const struct faa_request *r)
+{
+    faa_span_set_str(span, FAA_KEY_NETWORK_PROTOCOL_NAME, FAA_STR("websocket"));
+    if (r->close_code)
+        faa_span_set_int(span, FAA_KEY_FAA_WEBSOCKET_CLOSE_CODE, r->close_code);
+    if (r->status != 101)
+        return;
+    faa_span_set_int(span, FAA_KEY_FAA_WEBSOCKET_MESSAGES_RECEIVED, (int64_t)r->received.count);
+    faa_span_set_int(span, FAA_KEY_FAA_WEBSOCKET_MESSAGES_SENT, (int64_t)r->sent.count);
+    faa_span_set_int(span, FAA_KEY_FAA_WEBSOCKET_BYTES_RECEIVED, (int64_t)r->received.bytes);
+    faa_span_set_int(span, FAA_KEY_FAA_WEBSOCKET_BYTES_SENT, (int64_t)r->sent.bytes);
+}
+
+static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
+{
+    struct faa_request *r = faa_asgi_request_of(object);
+    struct faa_span *span = &faa_pyspan(object)->span;
+    faa_context_deactivate(object);
+    if (r->has_begun && span->recording) {
+        if (outcome == FAA_RAISED && value)
+            faa_asgi_note_failure(object, value);
+        else if (outcome == FAA_CLOSED)
+            r->outcome = "cancelled";
+        // To leave is how a connection ends; only to vanish is unusual.
+        if (r->close_code)
+            r->outcome = r->close_code == ABNORMAL ? "client_disconnected" : NULL;
+        if (r->close_code == INTERNAL_ERROR && span->status != FAA_STATUS_ERROR) {
+            faa_span_set_status(span, FAA_STATUS_ERROR, FAA_STR(""));
+            faa_span_set_str(span, FAA_KEY_ERROR_TYPE, FAA_STR("1011"));
+        }
+        set_messages(span, r);
+        faa_asgi_end(object);
+    }
+    r->steps.running = 0;
+    faa_clear(&r->headers);
+    faa_clear(&r->receive);
+    faa_clear(&r->send);
+}
+
+const struct faa_awaitable_ops faa_asgi_websocket_ops = {
+    .enter = enter,
+    .resume = faa_asgi_step_begins,
+    .waits = faa_asgi_step_ends,
+    .leave = leave,
+};
