@@ -141,7 +141,7 @@ $(BUILD)/tests/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(C
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) $^ $(EXPORT_LIBS) -o $@
 
-.PHONY: test test-unit test-e2e
+.PHONY: test test-unit test-e2e test-matrix
 test: ## Install what is missing, build, run every test; ends with "N passed, N failed"
 	@tests/setup/system test
 	@$(MAKE) --no-print-directory all test-programs
@@ -152,6 +152,9 @@ test-unit: test-programs ## Check suites and fuzz corpora (try SAN=address,undef
 
 test-e2e: all ## pytest against real servers and a real Jaeger (ARGS='-k name' for some of it)
 	@BUILD=$(BUILD) tests/run e2e $(ARGS)
+
+test-matrix: all ## The servers' tests over every set of libraries in tests/matrix (ARGS='-k name')
+	@FAA_TEST_MATRIX=$${FAA_TEST_MATRIX:-all} BUILD=$(BUILD) tests/run matrix $(ARGS)
 
 .PHONY: test-programs
 test-programs: $(UNIT_TESTS) $(FUZZERS)
