@@ -70,7 +70,7 @@ static PyObject *new_request(PyObject *scope, const struct edge *edge)
     r->headers = faa_newref(fields.headers);
     r->is_served = r->is_at_server = edge->is_server;
     faa_asgi_start_span(&s->span, r, &fields, edge->scope_name);
-    faa_asgi_note_root(r, &fields);
+    faa_asgi_note_root(r, scope);
     return object;
 }
 
@@ -103,6 +103,7 @@ static PyObject *begin_request(PyObject *scope, const struct edge *edge)
     } else if (known->is_at_server && !edge->is_server) {
         known->is_at_server = 0;
         faa_pyspan(outer)->span.scope = edge->scope_name;
+        faa_asgi_note_root(known, scope); // FastAPI(root_path=…) is known only by now.
     }
     if (edge->adopt && (object || outer))
         edge->adopt(&faa_pyspan(object ? object : outer)->span, scope);

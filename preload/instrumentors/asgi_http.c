@@ -61,16 +61,17 @@ static void complete(PyObject *object)
         faa_asgi_end(object);
 }
 
+// What a flag says, as the server will take it. An object of the application's own is not asked:
+// that would run its code once more than without us.
 static int is_true(PyObject *dict, PyObject *key)
 {
     PyObject *value = faa_dict_peek(dict, key);
-    if (!value || value == Py_True || value == Py_False)
+    if (!value || value == Py_True || value == Py_False || value == Py_None)
         return value == Py_True;
-    Py_IncRef(value);
-    int yes = PyObject_IsTrue(value) == 1;
-    faa_err_discard();
-    Py_DecRef(value);
-    return yes;
+    PyTypeObject *type = faa_type_of(value);
+    if (type == &PyLong_Type)
+        return faa_int(value, 1) != 0;
+    return (type != &PyUnicode_Type && type != &PyBytes_Type) || faa_text(value).n > 0;
 }
 
 static void see_start(struct faa_request *r, PyObject *message)

@@ -61,7 +61,6 @@ struct faa_request *faa_asgi_request_of(PyObject *span);
     X(client)                                                                                      \
     X(scheme)                                                                                      \
     X(method)                                                                                      \
-    X(root_path)                                                                                   \
     X(path)                                                                                        \
     X(raw_path)                                                                                    \
     X(query_string)                                                                                \
@@ -80,7 +79,7 @@ void faa_asgi_start_span(struct faa_span *span, struct faa_request *request,
                          const struct faa_scope *scope, const char *scope_name);
 
 /// The application's root (uvicorn --root-path, FastAPI(root_path=…)) is part of the route.
-void faa_asgi_note_root(struct faa_request *request, const struct faa_scope *scope);
+void faa_asgi_note_root(struct faa_request *request, PyObject *scope);
 
 /// Sets http.route and the span's name.
 void faa_asgi_set_route(struct faa_span *span, const struct faa_request *request);

@@ -51,11 +51,11 @@ void faa_asgi_note_route(struct faa_str path)
 }
 
 // It belongs to the route when it belongs to the path.
-void faa_asgi_note_root(struct faa_request *r, const struct faa_scope *scope)
+void faa_asgi_note_root(struct faa_request *r, PyObject *scope)
 {
-    struct faa_str root = faa_text(scope->root_path);
+    struct faa_str root = faa_text(faa_dict_peek(scope, FAA_NAME(root_path)));
     if (root.n) {
-        struct faa_str path = faa_text(scope->path);
+        struct faa_str path = faa_text(faa_dict_peek(scope, FAA_NAME(path)));
         if (path.n < root.n || memcmp(path.p, root.p, root.n) != 0)
             root.n = 0;
     }

@@ -207,7 +207,6 @@ def test_scopes_of_every_wrong_type(run: Runner, receiver: HttpReceiver) -> None
     assert all(len(str(span.attributes)) < 32_768 for span in receiver.spans)
 
 
-@pytest.mark.xfail(strict=True, reason="asgi.c asks a message's values for their truth")
 def test_truth_of_a_message_is_not_asked(run: Runner, receiver: HttpReceiver) -> None:
     """It would run code of the application once more."""
     with_and_without(run, receiver, "truths")
