@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "export/endpoint.h"
-#include "instrumentors/settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,9 +108,7 @@ static void read_propagators(struct faa_config *config)
     }
 }
 
-// A copy for ever, as valid UTF-8; NULL when there is no memory. Not even environment variables
-// stay where they are: setproctitle writes over them.
-static char *keep(struct faa_str text)
+char *faa_config_keep(struct faa_str text)
 {
     size_t cap = FAA_UTF8_CLEAN_MAX(text.n);
     char *copy = malloc(cap);
@@ -129,7 +126,7 @@ static const char *read_url(const char *name)
         faa_warn("%s cannot be used: it is not an http:// or https:// URL with a host", name);
         return NULL;
     }
-    return value ? keep(faa_str_of(value)) : NULL;
+    return value ? faa_config_keep(faa_str_of(value)) : NULL;
 }
 
 static enum faa_protocol read_protocol(void)
@@ -204,7 +201,7 @@ static void set_number(struct faa_config *config, const char *key, int64_t numbe
 // One key=value of OTEL_RESOURCE_ATTRIBUTES; both are percent-decoded.
 static int read_attribute(struct faa_config *config, struct faa_str pair)
 {
-    char *text = keep(pair), *equals = text ? strchr(text, '=') : NULL;
+    char *text = faa_config_keep(pair), *equals = text ? strchr(text, '=') : NULL;
     if (!text)
         return -1;
     if (equals)
@@ -216,7 +213,7 @@ static int read_attribute(struct faa_config *config, struct faa_str pair)
         return 0;
     }
     // Decoding may have made invalid UTF-8.
-    char *key = keep(faa_str_of(text)), *value = keep(faa_str_of(equals + 1));
+    char *key = faa_config_keep(faa_str_of(text)), *value = faa_config_keep(faa_str_of(equals + 1));
     free(text);
     if (!key || !value) {
         free(key);
@@ -235,7 +232,7 @@ static int set_host(struct faa_config *config)
     if (gethostname(host, sizeof(host)))
         return 0;
     host[sizeof(host) - 1] = '\0';
-    char *name = keep(faa_str_of(host));
+    char *name = faa_config_keep(faa_str_of(host));
     if (name)
         set_text(config, "host.name", name);
     return name ? 0 : -1;
@@ -258,7 +255,7 @@ static int read_resource(struct faa_config *config)
             return -1;
     const char *service = faa_env("OTEL_SERVICE_NAME");
     if (service) {
-        char *name = keep(faa_str_of(service));
+        char *name = faa_config_keep(faa_str_of(service));
         if (!name)
             return -1;
         set_text(config, "service.name", name);
@@ -272,48 +269,6 @@ void faa_config_set_process(struct faa_config *config)
     set_number(config, "process.pid", getpid());
 }
 
-// The steps of a request that are told. A name that is not known changes nothing else.
-static unsigned read_steps(void)
-{
-    static const struct {
-        struct faa_str name;
-        unsigned steps;
-    } known[] = {
-        {FAA_STR("none"), 0},
-        {FAA_STR("all"), FAA_STEP_ALL},
-        {FAA_STR("dependencies"), FAA_STEP_DEPENDENCIES | FAA_STEP_SLOW_DEPENDENCY},
-        {FAA_STR("slow_dependency"), FAA_STEP_SLOW_DEPENDENCY},
-        {FAA_STR("endpoint"), FAA_STEP_ENDPOINT},
-        {FAA_STR("validation"), FAA_STEP_VALIDATION},
-        {FAA_STR("serialization"), FAA_STEP_SERIALIZATION},
-        {FAA_STR("background_task"), FAA_STEP_BACKGROUND_TASK},
-    };
-    struct faa_str rest = faa_str_of(faa_env("FAA_FASTAPI_SPANS")), name;
-    unsigned steps = 0, some = 0;
-    while (faa_env_next(&rest, &name)) {
-        size_t i = 0;
-        while (i < FAA_COUNT(known) &&
-               (known[i].name.n != name.n || strncasecmp(known[i].name.p, name.p, name.n) != 0))
-            i++;
-        if (i == FAA_COUNT(known)) {
-            faa_warn("FAA_FASTAPI_SPANS: %.*s is not known (all, none, dependencies, "
-                     "slow_dependency, endpoint, validation, serialization or background_task)",
-                     (int)(name.n < 200 ? name.n : 200), name.p);
-            continue;
-        }
-        steps |= known[i].steps;
-        some = 1;
-    }
-    return some ? steps : FAA_STEP_DEFAULT;
-}
-
-static void read_settings(struct faa_settings *settings)
-{
-    settings->fastapi_spans = read_steps();
-    settings->slow_dependency_ns =
-        (uint64_t)faa_env_number("FAA_SLOW_DEPENDENCY", 100, 0, 3600000) * 1000000u;
-}
-
 int faa_config_read(struct faa_config *config)
 {
     memset(config, 0, sizeof(*config));
@@ -323,9 +278,11 @@ int faa_config_read(struct faa_config *config)
     read_endpoint(&config->exporter);
     read_propagators(config);
     config->flush_timeout_ms = faa_env_number("FAA_FLUSH_TIMEOUT", 2000, 0, 60000);
-    read_settings(&faa_settings);
+    if (faa_config_read_settings(&faa_settings))
+        return -1;
     config->blocked_ms = faa_env_number("FAA_BLOCKED_THRESHOLD", 100, 0, 3600000);
-    config->disabled = keep(faa_str_of(faa_env("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")));
+    config->disabled =
+        faa_config_keep(faa_str_of(faa_env("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")));
     faa_config_read_limits(config);
     if (faa_config_read_sampler(config))
         return -1;

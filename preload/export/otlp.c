@@ -20,11 +20,13 @@ enum {
 };
 
 typedef Opentelemetry__Proto__Common__V1__AnyValue pb_value;
+typedef Opentelemetry__Proto__Common__V1__ArrayValue pb_array;
 typedef Opentelemetry__Proto__Common__V1__KeyValue pb_pair;
 typedef Opentelemetry__Proto__Trace__V1__Span pb_span;
 typedef Opentelemetry__Proto__Trace__V1__Span__Event pb_event;
 typedef Opentelemetry__Proto__Trace__V1__Status pb_status;
 
+static const pb_array array_init = OPENTELEMETRY__PROTO__COMMON__V1__ARRAY_VALUE__INIT;
 static const pb_value value_init = OPENTELEMETRY__PROTO__COMMON__V1__ANY_VALUE__INIT;
 static const pb_pair pair_init = OPENTELEMETRY__PROTO__COMMON__V1__KEY_VALUE__INIT;
 static const pb_span span_init = OPENTELEMETRY__PROTO__TRACE__V1__SPAN__INIT;
@@ -211,14 +213,52 @@ static void add_event(struct items *items, const struct faa_item_view *item)
     items->event_list[items->event_count++] = event;
 }
 
-static void add_attribute(struct items *items, const struct faa_item_view *item)
+// A header's attribute: the key and the header's name make its name, and its values are a list. The
+// text is copied, since the record has newlines where strings must end. NULL when there is no room.
+static const char *set_header(struct faa_otlp *otlp, pb_value *value, const char *prefix,
+                              struct faa_str text)
+{
+    size_t prefix_len = strlen(prefix), count = 0;
+    for (size_t i = 0; i < text.n; i++)
+        count += text.p[i] == '\n';
+    char *name = take(otlp, prefix_len + 1 + text.n + 1);
+    pb_array *list = take(otlp, sizeof(*list));
+    pb_value *values = take(otlp, count * sizeof(*values)),
+             **all = take(otlp, count * sizeof(pb_value *));
+    if (!name || !list || !values || !all)
+        return NULL;
+    memcpy(name, prefix, prefix_len);
+    name[prefix_len] = '.';
+    memcpy(name + prefix_len + 1, text.p, text.n + 1);
+    char *at = name;
+    for (size_t i = 0; i < count; i++) {
+        at = strchr(at, '\n');
+        *at++ = '\0';
+        values[i] = value_init;
+        set_str(&values[i], at);
+        all[i] = &values[i];
+    }
+    *list = array_init;
+    list->n_values = count;
+    list->values = all;
+    value->value_case = OPENTELEMETRY__PROTO__COMMON__V1__ANY_VALUE__VALUE_ARRAY_VALUE;
+    value->array_value = list;
+    return name;
+}
+
+static void add_attribute(struct faa_otlp *otlp, struct items *items,
+                          const struct faa_item_view *item)
 {
     const char *key = faa_key_name(item->key);
     if (!*key)
         return;
-    struct attribute *a = &items->attributes[items->attribute_count++];
+    struct attribute *a = &items->attributes[items->attribute_count];
     pb_pair *pair = set_attribute(a, key);
-    if (item->type == FAA_ITEM_STR) {
+    if (item->type == FAA_ITEM_HEADER) {
+        pair->key = unconst(set_header(otlp, &a->value, key, item->str));
+        if (!pair->key)
+            return;
+    } else if (item->type == FAA_ITEM_STR) {
         set_str(&a->value, item->str.p);
     } else if (item->type == FAA_ITEM_INT) {
         set_int(&a->value, item->number);
@@ -226,6 +266,7 @@ static void add_attribute(struct items *items, const struct faa_item_view *item)
         a->value.value_case = OPENTELEMETRY__PROTO__COMMON__V1__ANY_VALUE__VALUE_BOOL_VALUE;
         a->value.bool_value = item->number != 0;
     }
+    items->attribute_count++;
     if (item->of_event) {
         items->of_events[items->of_events_count++] = pair;
         items->event_list[items->event_count - 1]->n_attributes++;
@@ -234,15 +275,19 @@ static void add_attribute(struct items *items, const struct faa_item_view *item)
     }
 }
 
-static void set_items(struct faa_record_view *view, struct items *items, pb_span *span)
+static void set_items(struct faa_otlp *otlp, struct faa_record_view *view, struct items *items,
+                      pb_span *span)
 {
     struct faa_item_view item;
     while (faa_record_next(view, &item) == 1) {
         if (item.type == FAA_ITEM_EVENT)
             add_event(items, &item);
         else
-            add_attribute(items, &item);
+            add_attribute(otlp, items, &item);
     }
+    // For a header there may have been no room.
+    span->dropped_attributes_count +=
+        (uint32_t)(view->record->item_count - items->attribute_count - items->event_count);
     span->attributes = items->of_span;
     span->n_attributes = items->of_span_count;
     span->events = items->event_list;
@@ -263,7 +308,7 @@ int faa_otlp_add(struct faa_otlp *otlp, const void *record, size_t size)
         return otlp->count ? 0 : -1;
     }
     set_span(link, &view);
-    set_items(&view, &items, &link->span);
+    set_items(otlp, &view, &items, &link->span);
     link->next = NULL;
     *scope->last = link;
     scope->last = &link->next;

@@ -54,6 +54,7 @@ void faa_asgi_add_wait(enum faa_wait what, uint64_t ns)
 
 static PyObject *new_request(PyObject *scope, const struct edge *edge)
 {
+    static const struct faa_span_context excluded = {.suppressed = 1};
     struct faa_scope fields;
     struct faa_request *r = malloc(sizeof(*r));
     PyObject *object = r ? faa_pyspan_new() : NULL;
@@ -69,7 +70,10 @@ static PyObject *new_request(PyObject *scope, const struct edge *edge)
     faa_asgi_read_scope(&fields, scope);
     r->headers = faa_newref(fields.headers);
     r->is_served = r->is_at_server = edge->is_server;
-    faa_asgi_start_span(&s->span, r, &fields, edge->scope_name);
+    if (faa_asgi_is_excluded(&fields))
+        faa_span_start(&s->span, FAA_KIND_SERVER, edge->scope_name, &excluded);
+    else
+        faa_asgi_start_span(&s->span, r, &fields, edge->scope_name);
     faa_asgi_note_root(r, scope);
     return object;
 }
@@ -191,6 +195,11 @@ void faa_asgi_trace_class(enum faa_framework framework, PyObject *class,
     faa_clear(&classes[framework]);
     classes[framework] = faa_newref(class);
     edges[framework].adopt = adopt;
+}
+
+int faa_asgi_is_traced(enum faa_framework framework)
+{
+    return classes[framework] != NULL;
 }
 
 static const struct edge *edge_of(PyObject *application)

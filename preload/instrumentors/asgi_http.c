@@ -2,6 +2,7 @@
 // An HTTP request from its first step to the last chunk of its response.
 #include "instrumentors/asgi_request.h"
 
+#include "instrumentors/http_rules.h"
 #include "python/err.h"
 #include "python/exception.h"
 #include "span/http.h"
@@ -74,11 +75,23 @@ static int is_true(PyObject *dict, PyObject *key)
     return (type != &PyUnicode_Type && type != &PyBytes_Type) || faa_text(value).n > 0;
 }
 
-static void see_start(struct faa_request *r, PyObject *message)
+void faa_asgi_capture_response(PyObject *object, PyObject *message)
+{
+    if (!faa_http_rules_has(FAA_RULE_RESPONSE_HEADERS))
+        return;
+    PyObject *headers;
+    if (faa_dict_get(message, FAA_NAME(headers), &headers) == 1)
+        faa_http_rules_capture(FAA_RULE_RESPONSE_HEADERS, headers, &faa_pyspan(object)->span,
+                               FAA_KEY_HTTP_RESPONSE_HEADER);
+    Py_DecRef(headers);
+}
+
+static void see_start(PyObject *object, struct faa_request *r, PyObject *message)
 {
     long long code = faa_int(faa_dict_peek(message, FAA_NAME(status)), 0);
     r->status = code >= 100 && code <= 999 ? (int)code : 0;
     r->has_trailers = is_true(message, FAA_NAME(trailers));
+    faa_asgi_capture_response(object, message);
 }
 
 static void see_body(PyObject *object, struct faa_request *r, PyObject *message)
@@ -104,7 +117,7 @@ static void observe(PyObject *object, PyObject *message)
     if (faa_str_eq(name, FAA_STR("http.response.body"))) {
         see_body(object, r, message);
     } else if (faa_str_eq(name, FAA_STR("http.response.start"))) {
-        see_start(r, message);
+        see_start(object, r, message);
     } else if (faa_str_eq(name, FAA_STR("http.response.trailers"))) {
         if (!is_true(message, FAA_NAME(more_trailers)))
             complete(object);

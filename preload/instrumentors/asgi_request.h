@@ -78,6 +78,12 @@ void faa_asgi_read_scope(struct faa_scope *fields, PyObject *scope);
 void faa_asgi_start_span(struct faa_span *span, struct faa_request *request,
                          const struct faa_scope *scope, const char *scope_name);
 
+/// True when the user's rules want no trace of this URL.
+int faa_asgi_is_excluded(const struct faa_scope *scope);
+
+/// True when applications of this framework are traced.
+int faa_asgi_is_traced(enum faa_framework framework);
+
 /// The application's root (uvicorn --root-path, FastAPI(root_path=…)) is part of the route.
 void faa_asgi_note_root(struct faa_request *request, PyObject *scope);
 
@@ -97,6 +103,13 @@ void faa_asgi_set_steps(struct faa_span *span, const struct faa_steps *steps);
 /// The ops of the proxy around the application's coroutine, and what sees its messages.
 extern const struct faa_awaitable_ops faa_asgi_http_ops, faa_asgi_websocket_ops;
 faa_hook faa_asgi_http_send_hook, faa_asgi_websocket_send_hook, faa_asgi_websocket_receive_hook;
+
+/// Records the headers of a message that begins a response, as the user's rules want it.
+void faa_asgi_capture_response(PyObject *object, PyObject *message);
+
+/// Around the awaitable of a connection's send(`sent`), or of its receive() where `sent` is NULL: a
+/// span for the message, if the user wants them. Takes the reference to `result`.
+PyObject *faa_asgi_trace_message(PyObject *connection, PyObject *sent, PyObject *result);
 
 /// Records `exception`, with which the application ended, unless the client or a cancellation is
 /// behind it: then the request's outcome says so.

@@ -2,14 +2,16 @@
 // From an ASGI scope to span attributes, after the semantic conventions for HTTP servers.
 #include "instrumentors/asgi_request.h"
 
+#include "instrumentors/http_rules.h"
 #include "span/forwarded.h"
 #include "span/http.h"
 #include "span/propagation.h"
 #include "span/url.h"
 
+#include <stdio.h>
 #include <strings.h>
 
-enum { HEADERS_MAX = 1000, QUERY_MAX = 2048 };
+enum { HEADERS_MAX = 1000, QUERY_MAX = 2048, URL_MAX = 4096 };
 
 static const enum faa_name names[] = {
 #define X(name) FAA_NAME_##name,
@@ -266,4 +268,35 @@ void faa_asgi_start_span(struct faa_span *span, struct faa_request *request,
     set_text(span, FAA_KEY_USER_AGENT_ORIGINAL, h.user_agent);
     set_text(span, FAA_KEY_NETWORK_PROTOCOL_VERSION, faa_text(scope->http_version));
     set_body_size(span, h.content_length);
+    faa_http_rules_capture(FAA_RULE_REQUEST_HEADERS, scope->headers, span,
+                           FAA_KEY_HTTP_REQUEST_HEADER);
+}
+
+// The framework's own list goes before the one for all.
+static enum faa_rule excluding_rule(void)
+{
+    if (faa_asgi_is_traced(FAA_FASTAPI) && faa_http_rules_has(FAA_RULE_FASTAPI_EXCLUDED_URLS))
+        return FAA_RULE_FASTAPI_EXCLUDED_URLS;
+    if (faa_asgi_is_traced(FAA_STARLETTE) && faa_http_rules_has(FAA_RULE_STARLETTE_EXCLUDED_URLS))
+        return FAA_RULE_STARLETTE_EXCLUDED_URLS;
+    return FAA_RULE_EXCLUDED_URLS;
+}
+
+int faa_asgi_is_excluded(const struct faa_scope *scope)
+{
+    enum faa_rule rule = excluding_rule();
+    char url[URL_MAX];
+    if (!faa_http_rules_has(rule))
+        return 0;
+    struct headers h;
+    read_headers(&h, scope->headers);
+    faa_carrier_fini(&h.carrier);
+    struct faa_str scheme = either(faa_text(scope->scheme), FAA_STR("http"));
+    struct faa_str path = faa_text(scope->path);
+    int n = snprintf(url, sizeof(url), "%.*s://%.*s%.*s", (int)scheme.n, scheme.p, (int)h.host.n,
+                     h.host.p ? h.host.p : "", (int)path.n, path.p ? path.p : "");
+    if (n < 0)
+        return 0;
+    return faa_http_rules_find(
+        rule, (struct faa_str){url, (size_t)n < sizeof(url) ? (size_t)n : sizeof(url) - 1});
 }

@@ -53,8 +53,10 @@ static void see_sent(PyObject *object, PyObject *message)
         count(&r->sent, message);
     } else if (faa_str_eq(name, FAA_STR("websocket.accept"))) {
         r->status = 101;
+        faa_asgi_capture_response(object, message);
     } else if (faa_str_eq(name, FAA_STR("websocket.http.response.start"))) {
         r->status = int_of(message, FAA_NAME(status), 403);
+        faa_asgi_capture_response(object, message);
     } else if (faa_str_eq(name, FAA_STR("websocket.close"))) {
         if (r->status == 101)
             note_close(object, int_of(message, FAA_NAME(code), 1000));
@@ -71,6 +73,7 @@ PyObject *faa_asgi_websocket_send_hook(PyObject *wrapped, PyObject *data, PyObje
         int saved = errno;
         see_sent(data, args[0]);
         errno = saved;
+        return faa_asgi_trace_message(data, args[0], faa_call(wrapped, args, nargsf, kwnames));
     }
     return faa_call(wrapped, args, nargsf, kwnames);
 }
@@ -100,6 +103,8 @@ PyObject *faa_asgi_websocket_receive_hook(PyObject *wrapped, PyObject *data, PyO
                                           size_t nargsf, PyObject *kwnames)
 {
     PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
+    if (data)
+        result = faa_asgi_trace_message(data, NULL, result);
     PyObject *proxy = result && data ? faa_awaitable_new(result, &receive_ops, data) : NULL;
     if (!proxy) {
         if (result)

@@ -18,7 +18,11 @@ enum {
 };
 
 struct faa_settings {
-    unsigned fastapi_spans;      ///< FAA_STEP_… bits.
+    unsigned fastapi_spans; ///< FAA_STEP_… bits.
+    /// Lists of regular expressions; NULL where the variable is not set. See http_rules.h.
+    const char *excluded_urls, *fastapi_excluded_urls, *starlette_excluded_urls;
+    const char *capture_request_headers, *capture_response_headers, *sanitize_fields;
+    int websocket_messages;      ///< FAA_WEBSOCKET_MESSAGES: each message is a span.
     uint64_t slow_dependency_ns; ///< FAA_SLOW_DEPENDENCY: the shortest that is told; 0: every one.
 };
 

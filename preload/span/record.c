@@ -79,11 +79,13 @@ int faa_record_next(struct faa_record_view *view, struct faa_item_view *item)
     // What is left is a multiple of 8 and not 0, so there is at least a struct faa_item.
     const struct faa_item *raw = (const struct faa_item *)(const void *)view->items;
     view->items += sizeof(*raw);
-    int is_event = raw->type == FAA_ITEM_EVENT, is_str = raw->type == FAA_ITEM_STR;
+    int is_event = raw->type == FAA_ITEM_EVENT, is_header = raw->type == FAA_ITEM_HEADER;
+    int is_str = raw->type == FAA_ITEM_STR || is_header;
     *item = (struct faa_item_view){.type = raw->type, .of_event = raw->of_event};
     *(is_event ? &item->dropped : &item->key) = raw->key;
-    if (raw->type < FAA_ITEM_STR || raw->type > FAA_ITEM_EVENT || raw->of_event > !is_event ||
-        item->key >= FAA_KEY_COUNT || (item->key == FAA_KEY_NONE) != is_event)
+    if (raw->type < FAA_ITEM_STR || raw->type > FAA_ITEM_HEADER ||
+        raw->of_event > (!is_event && !is_header) || item->key >= FAA_KEY_COUNT ||
+        (item->key == FAA_KEY_NONE) != is_event)
         return -1;
     size_t len = raw->len;
     if (!is_str) {

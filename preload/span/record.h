@@ -51,6 +51,7 @@ enum faa_item_type {
     FAA_ITEM_INT = 2,   ///< int64_t
     FAA_ITEM_BOOL = 3,  ///< int64_t, 0 or 1
     FAA_ITEM_EVENT = 4, ///< uint64_t Unix time, then the event's name
+    FAA_ITEM_HEADER = 5 ///< A header's name, then its values, each behind a newline
 };
 
 /// One attribute or event. Attributes of an event follow it with FAA_ITEM_OF_EVENT set.
@@ -74,7 +75,7 @@ struct faa_item_view {
     int of_event;
     unsigned key;       ///< 0 for an event.
     unsigned dropped;   ///< FAA_ITEM_EVENT: attributes of it that were left out.
-    struct faa_str str; ///< FAA_ITEM_STR: the value. FAA_ITEM_EVENT: the event's name.
+    struct faa_str str; ///< FAA_ITEM_STR, FAA_ITEM_HEADER: the value. FAA_ITEM_EVENT: its name.
     int64_t number;     ///< FAA_ITEM_INT, FAA_ITEM_BOOL: the value. FAA_ITEM_EVENT: Unix ns.
 };
 

@@ -35,13 +35,16 @@
     X(FAA_WEBSOCKET_BYTES_RECEIVED, "faa.websocket.bytes_received")                                \
     X(FAA_WEBSOCKET_BYTES_SENT, "faa.websocket.bytes_sent")                                        \
     X(FAA_WEBSOCKET_CLOSE_CODE, "faa.websocket.close_code")                                        \
+    X(FAA_WEBSOCKET_MESSAGE_SIZE, "faa.websocket.message_size")                                    \
     X(FAA_WEBSOCKET_MESSAGES_RECEIVED, "faa.websocket.messages_received")                          \
     X(FAA_WEBSOCKET_MESSAGES_SENT, "faa.websocket.messages_sent")                                  \
     X(HTTP_REQUEST_BODY_SIZE, "http.request.body.size")                                            \
+    X(HTTP_REQUEST_HEADER, "http.request.header")                                                  \
     X(HTTP_REQUEST_METHOD, "http.request.method")                                                  \
     X(HTTP_REQUEST_METHOD_ORIGINAL, "http.request.method_original")                                \
     X(HTTP_REQUEST_RESEND_COUNT, "http.request.resend_count")                                      \
     X(HTTP_RESPONSE_BODY_SIZE, "http.response.body.size")                                          \
+    X(HTTP_RESPONSE_HEADER, "http.response.header")                                                \
     X(HTTP_RESPONSE_STATUS_CODE, "http.response.status_code")                                      \
     X(HTTP_ROUTE, "http.route")                                                                    \
     X(NETWORK_PEER_ADDRESS, "network.peer.address")                                                \

@@ -125,6 +125,10 @@ void faa_span_start_operation(struct faa_span *span, enum faa_span_kind kind, co
     span->scope = scope ? scope : "";
     span->items = span->room;
     span->items_cap = sizeof(span->room);
+    if (parent && parent->suppressed) {
+        span->context.suppressed = 1;
+        return;
+    }
     if (has_trace(parent)) {
         faa_ids_new_span_id(span->context.span_id);
         memcpy(span->context.trace_id, parent->trace_id, sizeof(parent->trace_id));
@@ -277,6 +281,40 @@ void faa_span_set_int(struct faa_span *span, enum faa_key key, int64_t value)
 void faa_span_set_bool(struct faa_span *span, enum faa_key key, int value)
 {
     set_number(span, (struct faa_item){.type = FAA_ITEM_BOOL, .key = (uint16_t)key}, value != 0);
+}
+
+// A line of the header's text; what would begin another one is a blank.
+static size_t put_line(char *at, size_t room, struct faa_str text)
+{
+    size_t n = text.n < room ? text.n : room;
+    for (size_t i = 0; i < n; i++)
+        at[i] = text.p[i] == '\n' ? ' ' : text.p[i];
+    return n;
+}
+
+void faa_span_set_header(struct faa_span *span, enum faa_key key, struct faa_str name,
+                         const struct faa_str *values, size_t count)
+{
+    struct faa_item item = {.type = FAA_ITEM_HEADER, .key = (uint16_t)key};
+    char text[FAA_SPAN_VALUE_MAX];
+    if (!span->recording)
+        return;
+    if (span->attribute_count >= limits.attributes || !name.n || name.n > FAA_SPAN_HEADER_MAX) {
+        span->dropped_attributes++;
+        return;
+    }
+    size_t n = put_line(text, sizeof(text), name);
+    for (size_t i = 0; i < n; i++)
+        if (text[i] >= 'A' && text[i] <= 'Z')
+            text[i] = (char)(text[i] | 0x20);
+    for (size_t i = 0; i < count && n + 1 < sizeof(text); i++) {
+        struct faa_str value = values[i];
+        if (value.n > limits.value_length)
+            value.n = faa_utf8_prefix(value, limits.value_length);
+        text[n++] = '\n';
+        n += put_line(text + n, sizeof(text) - n, value);
+    }
+    count_attribute(span, add_str(span, item, (struct faa_str){text, n}, UINT32_MAX));
 }
 
 void faa_span_add_event(struct faa_span *span, struct faa_str name)

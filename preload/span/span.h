@@ -14,6 +14,7 @@ enum {
     FAA_SPAN_TRACESTATE_MAX = 512, ///< W3C asks for at least 512 characters to be kept.
     FAA_SPAN_VALUE_MAX = 8192,     ///< Bytes of one string value; longer ones are cut.
     FAA_SPAN_ITEMS_MAX = 32768,    ///< Bytes of all attributes and events; more are dropped.
+    FAA_SPAN_HEADER_MAX = 256,     ///< Bytes of a header's name; one with a longer name is dropped.
     FAA_SPAN_COUNT_MAX = 128       ///< Attributes of a span, its events, attributes of an event.
 };
 
@@ -42,10 +43,11 @@ void faa_span_set_limits(const struct faa_span_limits *limits);
 struct faa_span_context {
     uint8_t trace_id[16]; ///< All zero: no trace.
     uint8_t span_id[8];
-    uint8_t flags;    ///< W3C trace flags.
-    uint8_t remote;   ///< 1 when it came from another process.
-    uint8_t sampling; ///< enum faa_sampling; always 0 in a span that has started.
-    uint8_t debug;    ///< 1: the caller asks for this trace in any case (B3's and Jaeger's debug).
+    uint8_t flags;      ///< W3C trace flags.
+    uint8_t remote;     ///< 1 when it came from another process.
+    uint8_t suppressed; ///< Nothing is recorded below it, and nothing goes out (excluded URLs).
+    uint8_t sampling;   ///< enum faa_sampling; always 0 in a span that has started.
+    uint8_t debug; ///< 1: the caller asks for this trace in any case (B3's and Jaeger's debug).
     uint16_t tracestate_len;
     const char *tracestate;      ///< Borrowed; NULL when there is none. The span copies it.
     struct faa_baggage *baggage; ///< Borrowed, or NULL. The span takes a reference of its own.
@@ -103,6 +105,12 @@ void faa_span_set_name(struct faa_span *span, struct faa_str name);
 void faa_span_set_str(struct faa_span *span, enum faa_key key, struct faa_str value);
 void faa_span_set_int(struct faa_span *span, enum faa_key key, int64_t value);
 void faa_span_set_bool(struct faa_span *span, enum faa_key key, int value);
+
+/// Sets the attribute `key`.`name` to the list of these values: a header, which may come several
+/// times. The name is written in lower case; values are cut at
+/// OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, all together at FAA_SPAN_VALUE_MAX.
+void faa_span_set_header(struct faa_span *span, enum faa_key key, struct faa_str name,
+                         const struct faa_str *values, size_t count);
 
 /// Sets the status; `message` may be empty. An error stays an error.
 void faa_span_set_status(struct faa_span *span, enum faa_status status, struct faa_str message);

@@ -171,7 +171,8 @@ START_TEST(impossible_items_are_refused)
     static const char value[64] = "1234567812345678";
     static const struct faa_item items[] = {
         {0, 0, FAA_KEY_URL_PATH, 8},
-        {FAA_ITEM_EVENT + 1, 0, FAA_KEY_URL_PATH, 8},
+        {FAA_ITEM_HEADER + 1, 0, FAA_KEY_URL_PATH, 8},
+        {FAA_ITEM_HEADER, 1, FAA_KEY_HTTP_REQUEST_HEADER, 8},
         {FAA_ITEM_STR, 0, FAA_KEY_NONE, 8},
         {FAA_ITEM_STR, 0, FAA_KEY_COUNT, 8},
         {FAA_ITEM_STR, 2, FAA_KEY_URL_PATH, 8},

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// The user's rules by regular expressions: which URLs are not traced, which headers are recorded.
+//
+// The expressions are Python's, as they are for OpenTelemetry's own instrumentation: its `re`
+// module runs them. A list that cannot be compiled gets one line and is as if it were not there.
+// All functions need the GIL and leave no error set.
+#ifndef FAA_INSTRUMENTORS_HTTP_RULES_H
+#define FAA_INSTRUMENTORS_HTTP_RULES_H
+
+#include "python/capi.h"
+#include "span/span.h"
+
+enum faa_rule {
+    FAA_RULE_EXCLUDED_URLS,           ///< OTEL_PYTHON_EXCLUDED_URLS
+    FAA_RULE_FASTAPI_EXCLUDED_URLS,   ///< OTEL_PYTHON_FASTAPI_EXCLUDED_URLS
+    FAA_RULE_STARLETTE_EXCLUDED_URLS, ///< OTEL_PYTHON_STARLETTE_EXCLUDED_URLS
+    FAA_RULE_REQUEST_HEADERS,         ///< OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST
+    FAA_RULE_RESPONSE_HEADERS,        ///< OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE
+    FAA_RULE_SANITIZE,                ///< OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS
+    FAA_RULE_COUNT
+};
+
+/// True when there is such a rule: a plain load, for the way of every request.
+int faa_http_rules_has(enum faa_rule rule);
+
+/// True when one of the rule's expressions is found in the text. No rule: false.
+int faa_http_rules_find(enum faa_rule rule, struct faa_str text);
+
+/// Records the headers of this list of (name, value) pairs whose whole names match the rule, in any
+/// case, as `key`.<name>. Values of Authorization, cookies and what FAA_RULE_SANITIZE finds are
+/// `[REDACTED]`. At most FAA_HEADERS_CAPTURED_MAX different headers.
+enum { FAA_HEADERS_CAPTURED_MAX = 64 };
+void faa_http_rules_capture(enum faa_rule rule, PyObject *headers, struct faa_span *span,
+                            enum faa_key key);
+
+#endif
