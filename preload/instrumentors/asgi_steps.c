@@ -5,10 +5,18 @@
 
 #include "base/clock.h"
 
-// Counts the step up to now, and makes an event of one that was too long.
+// Counts the step up to then, and makes an event of one that was too long. What comes after the end
+// of the request (a WebSocket's close, an error page) is no part of it.
 static void count(PyObject *object, uint64_t mono_ns)
 {
-    struct faa_steps *s = &faa_asgi_request_of(object)->steps;
+    const struct faa_span *span = &faa_pyspan(object)->span;
+    struct faa_request *r = faa_asgi_request_of(object);
+    struct faa_steps *s = &r->steps;
+    uint64_t end_mono_ns = span->start_mono_ns + (r->end_ns - span->start_ns);
+    if (r->end_ns && mono_ns > end_mono_ns)
+        mono_ns = end_mono_ns;
+    if (mono_ns <= s->since)
+        return;
     uint64_t ns = mono_ns - s->since;
     s->since = mono_ns;
     s->busy += ns;
