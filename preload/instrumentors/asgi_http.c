@@ -57,6 +57,8 @@ static void complete(PyObject *object)
     r->end_ns = faa_span_now(span);
     if (r->is_streaming && faa_asgi_client_gone(r) == 1)
         r->outcome = "client_disconnected";
+    if (faa_str_eq(r->method, FAA_STR("HEAD"))) // The server sends none of it.
+        r->body_size = 0;
     if (r->body_size >= 0)
         faa_span_set_int(span, FAA_KEY_HTTP_RESPONSE_BODY_SIZE, r->body_size);
     if (r->status < 500)
@@ -86,14 +88,21 @@ static void see_start(PyObject *object, PyObject *message)
     Py_DecRef(status);
 }
 
+// Servers take other buffers than bytes, too, whose size is theirs to know.
+static void add_size(struct faa_request *r, PyObject *body)
+{
+    if (!faa_is_bytes(body))
+        r->body_size = -1;
+    else if (r->body_size >= 0)
+        r->body_size += (int64_t)faa_text(body).n;
+}
+
 static void see_body(PyObject *object, PyObject *message)
 {
     struct faa_request *r = faa_asgi_request_of(object);
     PyObject *body;
     if (faa_dict_get(message, FAA_NAME(body), &body) == 1)
-        r->body_size += (int64_t)faa_text(body).n;
-    else
-        r->body_size = -1;
+        add_size(r, body);
     Py_DecRef(body);
     if (!is_true(message, FAA_NAME(more_body))) {
         if (!r->has_trailers)
@@ -113,8 +122,10 @@ static void observe(PyObject *object, PyObject *message)
     struct faa_str name = faa_text(type);
     if (faa_str_eq(name, FAA_STR("http.response.start"))) {
         see_start(object, message);
-    } else if (faa_str_eq(name, FAA_STR("http.response.body")) ||
-               faa_str_eq(name, FAA_STR("http.response.zerocopysend"))) {
+    } else if (faa_str_eq(name, FAA_STR("http.response.body"))) {
+        see_body(object, message);
+    } else if (faa_str_eq(name, FAA_STR("http.response.zerocopysend"))) {
+        faa_asgi_request_of(object)->body_size = -1;
         see_body(object, message);
     } else if (faa_str_eq(name, FAA_STR("http.response.trailers"))) {
         if (!is_true(message, FAA_NAME(more_trailers)))
