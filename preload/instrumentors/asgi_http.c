@@ -206,11 +206,13 @@ void faa_asgi_handle_exception(PyObject *exception)
     if (!object)
         return;
     struct faa_request *r = faa_asgi_request_of(object);
-    int answer = is_answer(exception);
-    faa_clear(&r->handled);
-    r->handled = answer ? NULL : faa_newref((PyObject *)faa_type_of(exception));
-    r->handled_id = exception;
-    faa_span_add_exception(&faa_pyspan(object)->span, exception, answer ? 0 : FAA_WITH_STACK);
+    if (r->handled_id != exception) { // Else its handler has raised it again, to the next handler.
+        int answer = is_answer(exception);
+        faa_clear(&r->handled);
+        r->handled = answer ? NULL : faa_newref((PyObject *)faa_type_of(exception));
+        r->handled_id = exception;
+        faa_span_add_exception(&faa_pyspan(object)->span, exception, answer ? 0 : FAA_WITH_STACK);
+    }
     Py_DecRef(object);
 }
 
