@@ -138,6 +138,28 @@ static void observe(PyObject *object, PyObject *message)
     Py_DecRef(type);
 }
 
+static void sent(PyObject *object, enum faa_outcome outcome, PyObject *value)
+{
+    (void)outcome;
+    (void)value;
+    faa_asgi_request_of(object)->is_sending = 0;
+}
+
+static const struct faa_awaitable_ops send_ops = {.leave = sent};
+
+// Sending may have to wait (a slow client, one that has gone); the framework raises after that.
+static PyObject *watch_sending(PyObject *object, PyObject *result)
+{
+    PyObject *proxy = faa_awaitable_new(result, &send_ops, object);
+    if (!proxy) {
+        PyErr_Clear();
+        return result;
+    }
+    faa_asgi_request_of(object)->is_sending = 1;
+    Py_DecRef(result);
+    return proxy;
+}
+
 PyObject *faa_asgi_http_send_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
                                   size_t nargsf, PyObject *kwnames)
 {
@@ -146,7 +168,11 @@ PyObject *faa_asgi_http_send_hook(PyObject *wrapped, PyObject *data, PyObject *c
         observe(data, args[0]);
         errno = saved;
     }
-    return faa_call(wrapped, args, nargsf, kwnames);
+    PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
+    // Of what is complete only a server error goes on.
+    if (result && data && faa_asgi_request_of(data)->end_ns && faa_pyspan(data)->span.recording)
+        result = watch_sending(data, result);
+    return result;
 }
 
 // ---- the end ----------------------------------------------------------------------------------
@@ -251,7 +277,8 @@ static void enter(PyObject *object)
 // A server error whose exception has not come by now has none: what goes on is background work.
 static void waits(PyObject *object)
 {
-    if (faa_asgi_request_of(object)->end_ns)
+    const struct faa_request *r = faa_asgi_request_of(object);
+    if (r->end_ns && !r->is_sending)
         faa_asgi_end(object);
     faa_asgi_step_ends(object);
 }

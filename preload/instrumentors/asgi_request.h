@@ -40,6 +40,7 @@ struct faa_request {
                        ///< not.
     int is_at_server;  ///< Seen by a server's edge, and by no framework's yet.
     int has_begun;     ///< The application runs; one that was called and not awaited is no request.
+    int is_sending;    ///< A server error's last part is on its way: its exception comes after it.
     int is_streaming;  ///< A part of the body was sent that is not the last.
     int64_t body_size; ///< Bytes of the response's body so far; -1: not known.
     uint64_t end_ns;   ///< When the response was complete; 0: not yet.
