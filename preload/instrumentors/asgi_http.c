@@ -303,8 +303,7 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
     }
     r->steps.running = 0;
     faa_clear(&r->headers);
-    faa_clear(&r->receive);
-    faa_clear(&r->send);
+    r->receive = r->send = NULL;
 }
 
 const struct faa_awaitable_ops faa_asgi_http_ops = {enter, faa_asgi_step_begins, waits, leave};

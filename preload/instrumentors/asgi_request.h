@@ -25,7 +25,8 @@ struct faa_messages {
 /// What a request's span needs until it ends. Owned by its faa.span object.
 struct faa_request {
     PyObject *headers; ///< scope["headers"]: tells this request from another; NULL when it is over.
-    PyObject *receive, *send; ///< The server's own: at an unusual end they tell about the client.
+    PyObject *receive, *send; ///< The server's own, borrowed from the proxy, NULL when it is over:
+                              ///< at an unusual end they tell about the client.
     PyObject *handled;        ///< Type of the exception that a handler made a response of, or NULL,
     const void *handled_id;   ///< and its address: it may be raised again.
     const char *outcome;      ///< Why it ended before its time, static; NULL: it did not.
