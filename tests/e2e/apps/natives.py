@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""FastAPI applications of which some have OpenTelemetry providers of their own. The application's
-exporter prints each of its spans as a line `native TRACE SPAN PARENT KIND NAME`; the configuration is
-named by NATIVES."""
+"""FastAPI applications of which some have OpenTelemetry providers of their own. The exporter of
+such a one prints each span as a line `native TRACE SPAN PARENT KIND NAME`; NATIVES names the
+configuration."""
 
 import os
 from typing import Any
