@@ -9,6 +9,8 @@
 #include "python/err.h"
 #include "python/importhook.h"
 #include "python/pyspan.h"
+#include "python/stack.h"
+#include "python/watch.h"
 #include "python/wrapper.h"
 
 static struct faa_config config;
@@ -80,6 +82,18 @@ static int install_import_hook(void)
     return faa_importhook_install(targets, FAA_COUNT(targets));
 }
 
+static void set_up_watch(void)
+{
+    static const struct faa_watch_ops ops = {
+        .ask = Py_AddPendingCall,
+        .is_alive = Py_IsInitialized,
+        .nudge = faa_pending_call_nudge,
+        .format = faa_stack_format,
+    };
+    faa_watch_init(&ops);
+    faa_watch_set_threshold(config.blocked_ms * (uint64_t)1000000);
+}
+
 static int start(void)
 {
     if (faa_config_read(&config) || faa_capi_init() || faa_wrapper_init() || faa_awaitable_init() ||
@@ -87,6 +101,8 @@ static int start(void)
         faa_warn("cannot start: out of memory");
         return -1;
     }
+    faa_propagation_set(config.propagators, config.propagator_count);
+    set_up_watch();
     faa_lifecycle_init(&config);
     int status = install_import_hook();
     if (status > 0)

@@ -2,10 +2,12 @@
 // From the environment to settings.
 #include "agent/config.h"
 
+#include "agent/config_span.h"
 #include "agent/env.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "export/endpoint.h"
+#include "instrumentors/settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +59,54 @@ static void read_exporters(struct faa_exporter_config *e)
     }
     if (!e->otlp && !e->console && !none)
         e->otlp = 1;
+}
+
+static int propagator_of(struct faa_str name)
+{
+    static const char *const names[FAA_PROPAGATOR_COUNT] = {
+        [FAA_PROPAGATE_TRACECONTEXT] = "tracecontext",
+        [FAA_PROPAGATE_BAGGAGE] = "baggage",
+        [FAA_PROPAGATE_B3] = "b3",
+        [FAA_PROPAGATE_B3MULTI] = "b3multi",
+        [FAA_PROPAGATE_JAEGER] = "jaeger",
+    };
+    for (int i = 0; i < FAA_PROPAGATOR_COUNT; i++)
+        if (strlen(names[i]) == name.n && strncasecmp(names[i], name.p, name.n) == 0)
+            return i;
+    return -1;
+}
+
+static void add_propagator(struct faa_config *config, enum faa_propagator propagator)
+{
+    for (size_t i = 0; i < config->propagator_count; i++)
+        if (config->propagators[i] == propagator)
+            return;
+    config->propagators[config->propagator_count++] = propagator;
+}
+
+// "none" turns all of them off, wherever it stands, as in the SDK.
+static void read_propagators(struct faa_config *config)
+{
+    const char *value = faa_env("OTEL_PROPAGATORS");
+    struct faa_str rest = faa_str_of(value), name;
+    int none = 0;
+    while (faa_env_next(&rest, &name)) {
+        int propagator = propagator_of(name);
+        if (propagator >= 0)
+            add_propagator(config, (enum faa_propagator)propagator);
+        else if (name.n == 4 && strncasecmp(name.p, "none", 4) == 0)
+            none = 1;
+        else
+            faa_warn("OTEL_PROPAGATORS: %.*s is not known (tracecontext, baggage, b3, b3multi, "
+                     "jaeger or none)",
+                     name.n < 200 ? (int)name.n : 200, name.p);
+    }
+    if (none) {
+        config->propagator_count = 0;
+    } else if (config->propagator_count == 0) {
+        add_propagator(config, FAA_PROPAGATE_TRACECONTEXT);
+        add_propagator(config, FAA_PROPAGATE_BAGGAGE);
+    }
 }
 
 // A copy for ever, as valid UTF-8; NULL when there is no memory. Not even environment variables
@@ -222,6 +272,48 @@ void faa_config_set_process(struct faa_config *config)
     set_number(config, "process.pid", getpid());
 }
 
+// The steps of a request that are told. A name that is not known changes nothing else.
+static unsigned read_steps(void)
+{
+    static const struct {
+        struct faa_str name;
+        unsigned steps;
+    } known[] = {
+        {FAA_STR("none"), 0},
+        {FAA_STR("all"), FAA_STEP_ALL},
+        {FAA_STR("dependencies"), FAA_STEP_DEPENDENCIES | FAA_STEP_SLOW_DEPENDENCY},
+        {FAA_STR("slow_dependency"), FAA_STEP_SLOW_DEPENDENCY},
+        {FAA_STR("endpoint"), FAA_STEP_ENDPOINT},
+        {FAA_STR("validation"), FAA_STEP_VALIDATION},
+        {FAA_STR("serialization"), FAA_STEP_SERIALIZATION},
+        {FAA_STR("background_task"), FAA_STEP_BACKGROUND_TASK},
+    };
+    struct faa_str rest = faa_str_of(faa_env("FAA_FASTAPI_SPANS")), name;
+    unsigned steps = 0, some = 0;
+    while (faa_env_next(&rest, &name)) {
+        size_t i = 0;
+        while (i < FAA_COUNT(known) &&
+               (known[i].name.n != name.n || strncasecmp(known[i].name.p, name.p, name.n) != 0))
+            i++;
+        if (i == FAA_COUNT(known)) {
+            faa_warn("FAA_FASTAPI_SPANS: %.*s is not known (all, none, dependencies, "
+                     "slow_dependency, endpoint, validation, serialization or background_task)",
+                     (int)(name.n < 200 ? name.n : 200), name.p);
+            continue;
+        }
+        steps |= known[i].steps;
+        some = 1;
+    }
+    return some ? steps : FAA_STEP_DEFAULT;
+}
+
+static void read_settings(struct faa_settings *settings)
+{
+    settings->fastapi_spans = read_steps();
+    settings->slow_dependency_ns =
+        (uint64_t)faa_env_number("FAA_SLOW_DEPENDENCY", 100, 0, 3600000) * 1000000u;
+}
+
 int faa_config_read(struct faa_config *config)
 {
     memset(config, 0, sizeof(*config));
@@ -229,8 +321,14 @@ int faa_config_read(struct faa_config *config)
     config->exporter.resource = config->resource;
     read_exporters(&config->exporter);
     read_endpoint(&config->exporter);
+    read_propagators(config);
     config->flush_timeout_ms = faa_env_number("FAA_FLUSH_TIMEOUT", 2000, 0, 60000);
+    read_settings(&faa_settings);
+    config->blocked_ms = faa_env_number("FAA_BLOCKED_THRESHOLD", 100, 0, 3600000);
     config->disabled = keep(faa_str_of(faa_env("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")));
+    faa_config_read_limits(config);
+    if (faa_config_read_sampler(config))
+        return -1;
     return config->disabled ? read_resource(config) : -1;
 }
 

@@ -5,8 +5,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "python/watch.h"
 #include "ring/ring.h"
+#include "span/baggage.h"
 #include "span/ids.h"
+#include "span/sampler.h"
 #include "span/tracer.h"
 
 #include <pthread.h>
@@ -87,6 +90,9 @@ static void flush(uint32_t limit_ms)
         faa_debug("flushed: %llu spans ended, %llu exported, %llu dropped",
                   (unsigned long long)spans.ended, (unsigned long long)sent.exported,
                   (unsigned long long)(spans.ended - sent.exported));
+        if (faa_baggage_dropped() > 0)
+            faa_debug("baggage that was not valid, or too much, and not passed on: %llu members",
+                      (unsigned long long)faa_baggage_dropped());
     }
 }
 
@@ -98,7 +104,10 @@ void faa_lifecycle_flush(void)
 void faa_lifecycle_finish(void)
 {
     struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
-    if (!e || getpid() != owner)
+    if (getpid() != owner)
+        return;
+    faa_watch_stop();
+    if (!e)
         return;
     atomic_store(&finished, 1);
     faa_exporter_park(e);
@@ -117,17 +126,26 @@ static void before_fork(void)
 {
     struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
     atomic_store(&child_is_mute, e && faa_exporter_await_start(e, FORK_MAX_MS));
+    faa_watch_hold();
+}
+
+static void in_parent(void)
+{
+    faa_watch_release();
 }
 
 // Only what is async-signal-safe: other threads of the parent may have held any lock.
 static void in_child(void)
 {
     faa_tracer_forget_ring();
+    faa_baggage_forget_count();
+    faa_sampler_after_fork();
     atomic_store(&ring, NULL);
     atomic_store(&exporter, NULL);
     atomic_store(&gave_up_at, 0);
     atomic_store(&finished, 0);
     faa_ids_seed();
+    faa_watch_forget();
     faa_config_set_process(config);
     owner = getpid();
     mute = mute || atomic_load(&child_is_mute);
@@ -139,6 +157,8 @@ void faa_lifecycle_init(struct faa_config *settings)
     config = settings;
     owner = getpid();
     faa_ids_seed();
+    faa_sampler_init(&settings->sampler);
+    faa_span_set_limits(&settings->limits);
     faa_tracer_init(&ops);
-    pthread_atfork(before_fork, NULL, in_child);
+    pthread_atfork(before_fork, in_parent, in_child);
 }

@@ -29,4 +29,14 @@ static inline int faa_str_eq(struct faa_str a, struct faa_str b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+/// Without the blanks and tabs at both ends (the optional white space of HTTP).
+static inline struct faa_str faa_str_trim(struct faa_str s)
+{
+    for (; s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'); s.n--)
+        s.p++;
+    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
+
 #endif

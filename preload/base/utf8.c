@@ -83,3 +83,12 @@ int faa_utf8_valid(struct faa_str in)
 {
     return valid_prefix(in) == in.n;
 }
+
+size_t faa_utf8_prefix(struct faa_str in, size_t chars)
+{
+    size_t i = 0;
+    for (; i < in.n; i++)
+        if (((unsigned char)in.p[i] & 0xc0) != 0x80 && chars-- == 0)
+            break;
+    return i;
+}

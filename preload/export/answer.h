@@ -8,18 +8,18 @@
 #include <stdint.h>
 
 enum {
-    FAA_ANSWER_BODY_MAX = 16384,  ///< Bytes of the body that are kept, to be understood.
-    FAA_ANSWER_LIMIT = 4 << 20    ///< A longer body is no answer: the transfer is broken off.
+    FAA_ANSWER_BODY_MAX = 16384, ///< Bytes of the body that are kept, to be understood.
+    FAA_ANSWER_LIMIT = 4 << 20   ///< A longer body is no answer: the transfer is broken off.
 };
 
 /// The answer as it came; what it holds is a stranger's.
 struct faa_answer {
-    int curl_code;        ///< CURLcode of the transfer; 0 when there was an answer.
-    long status;          ///< HTTP status; 0 without one.
-    int grpc_status;      ///< -1 without one, 2 (UNKNOWN) when it could not be read.
+    int curl_code;         ///< CURLcode of the transfer; 0 when there was an answer.
+    long status;           ///< HTTP status; 0 without one.
+    int grpc_status;       ///< -1 without one, 2 (UNKNOWN) when it could not be read.
     int64_t retry_after_s; ///< 0 without one.
-    size_t body_len;      ///< Bytes in `body`.
-    size_t total;         ///< Bytes that came.
+    size_t body_len;       ///< Bytes in `body`.
+    size_t total;          ///< Bytes that came.
     char content_type[64];
     char grpc_message[256]; ///< Percent-encoded, as it came.
     uint8_t body[FAA_ANSWER_BODY_MAX];

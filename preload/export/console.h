@@ -6,9 +6,9 @@
 #include "base/str.h"
 
 enum {
-    FAA_CONSOLE_SPANS_MAX = 4096,      ///< Spans that wait for their root;
-    FAA_CONSOLE_BYTES_MAX = 4 << 20,   ///< and their bytes. The oldest is printed when full.
-    FAA_CONSOLE_WIDTH = 120            ///< Columns of a line where there is no terminal.
+    FAA_CONSOLE_SPANS_MAX = 4096,    ///< Spans that wait for their root;
+    FAA_CONSOLE_BYTES_MAX = 4 << 20, ///< and their bytes. The oldest is printed when full.
+    FAA_CONSOLE_WIDTH = 120          ///< Columns of a line where there is no terminal.
 };
 
 struct faa_console;

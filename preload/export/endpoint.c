@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#define GRPC_PATH "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+#define EXPORT_PATH "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+#define SAMPLING_PATH "/jaeger.api_v2.SamplingManager/GetSamplingStrategy"
 
 // Copies the whole URL out. Returns 0 or -1.
 static int put_url(CURLU *url, char out[FAA_URL_MAX])
@@ -71,7 +72,7 @@ static int read_origin(CURLU *url, struct faa_endpoint *endpoint)
     return rc;
 }
 
-static int fill_in(CURLU *url, CURLU *scratch, const char *given, int exact,
+static int fill_in(CURLU *url, CURLU *scratch, const char *given, int exact, const char *grpc_path,
                    struct faa_endpoint *endpoint)
 {
     if (curl_url_set(url, CURLUPART_URL, given, 0) != CURLUE_OK ||
@@ -85,20 +86,29 @@ static int fill_in(CURLU *url, CURLU *scratch, const char *given, int exact,
         put_shown(scratch, endpoint->http_shown) != 0)
         return -1;
     if (curl_url_set(url, CURLUPART_QUERY, NULL, 0) != CURLUE_OK ||
-        curl_url_set(url, CURLUPART_PATH, GRPC_PATH, 0) != CURLUE_OK)
+        curl_url_set(url, CURLUPART_PATH, grpc_path, 0) != CURLUE_OK)
         return -1;
     return put_url(url, endpoint->grpc_url);
 }
 
-int faa_endpoint_init(struct faa_endpoint *endpoint, const char *base, const char *traces)
+static int init(struct faa_endpoint *endpoint, const char *given, int exact, const char *grpc_path)
 {
-    const char *given = traces ? traces : base;
     CURLU *url = curl_url();
     CURLU *scratch = curl_url();
     int rc = -1;
     if (given && url && scratch)
-        rc = fill_in(url, scratch, given, traces != NULL, endpoint);
+        rc = fill_in(url, scratch, given, exact, grpc_path, endpoint);
     curl_url_cleanup(url);
     curl_url_cleanup(scratch);
     return rc;
+}
+
+int faa_endpoint_init(struct faa_endpoint *endpoint, const char *base, const char *traces)
+{
+    return init(endpoint, traces ? traces : base, traces != NULL, EXPORT_PATH);
+}
+
+int faa_endpoint_init_sampling(struct faa_endpoint *endpoint, const char *base)
+{
+    return init(endpoint, base, 1, SAMPLING_PATH);
 }

@@ -8,9 +8,9 @@
 enum { FAA_URL_MAX = 2048 }; ///< Bytes of one URL, with the NUL.
 
 struct faa_endpoint {
-    char http_url[FAA_URL_MAX];  ///< For OTLP/HTTP.
-    char grpc_url[FAA_URL_MAX];  ///< For OTLP/gRPC.
-    char shown[FAA_URL_MAX];     ///< For messages: without credentials, query and fragment.
+    char http_url[FAA_URL_MAX];   ///< For OTLP/HTTP.
+    char grpc_url[FAA_URL_MAX];   ///< For gRPC.
+    char shown[FAA_URL_MAX];      ///< For messages: without credentials, query and fragment.
     char http_shown[FAA_URL_MAX]; ///< The same of http_url.
     int tls;
     unsigned port;
@@ -20,5 +20,8 @@ struct faa_endpoint {
 /// is not NULL. Returns 0, or -1 when it is no usable http or https URL.
 FAA_MUSTUSE int faa_endpoint_init(struct faa_endpoint *endpoint, const char *base,
                                   const char *traces);
+
+/// The same for Jaeger's remote sampling by gRPC: `grpc_url` is that of the SamplingManager.
+FAA_MUSTUSE int faa_endpoint_init_sampling(struct faa_endpoint *endpoint, const char *base);
 
 #endif

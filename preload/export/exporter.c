@@ -9,6 +9,7 @@
 #include "export/fdtable.h"
 #include "export/otlp.h"
 #include "export/retry.h"
+#include "export/sampling.h"
 #include "export/transport.h"
 #include "ring/ring.h"
 #include "span/tracer.h"
@@ -28,7 +29,8 @@ enum {
     BATCH_BYTES_MAX = 4 << 20, // Of records.
     CONSOLE_DELAY_MS = 200,    // So that a person sees a trace at once.
     COMMIT_PATIENCE_MS = 100,  // For a span that is being written while a flush wants it.
-    FLUSH_MARGIN_MS = 50       // Of a flush's time, to cancel a transfer and say so.
+    FLUSH_MARGIN_MS = 50,      // Of a flush's time, to cancel a transfer and say so.
+    ASK_AGAIN_MS = 1000        // For a sampling strategy, when there was no time to.
 };
 
 #define FOREVER UINT64_MAX
@@ -61,8 +63,10 @@ struct faa_exporter {
     struct faa_batch batch;         // Encoded and not yet sent; spans is 0 when there is none.
     unsigned attempts;              // For this batch.
     uint64_t retry_at;
-    int collector_lost;   // And said so.
-    uint64_t lost_before; // Spans lost until then.
+    struct faa_sampling *sampling; // NULL without remote sampling.
+    uint64_t ask_at;               // FOREVER without it.
+    int collector_lost;            // And said so.
+    uint64_t lost_before;          // Spans lost until then.
 };
 
 // ---- sleeping and waking ----------------------------------------------------------------------
@@ -154,6 +158,25 @@ static uint64_t after_ms(uint64_t ms)
     return faa_clock_mono_ns() + ms * 1000000u;
 }
 
+// Asked during a question for the sampling strategy: is there something better to do?
+static int has_better_to_do(void *arg)
+{
+    struct faa_exporter *e = arg;
+    return stopping(e) || flush_wanted(e) || parked(e) || (is_half_full(e) && !e->batch.spans);
+}
+
+// Sleeps as nap does, and asks for the sampling strategy when it is time.
+static void doze(struct faa_exporter *e, enum state state, uint64_t until_ns)
+{
+    nap(e, state, until_ns < e->ask_at ? until_ns : e->ask_at);
+    if (faa_clock_mono_ns() < e->ask_at)
+        return;
+    int asked = !has_better_to_do(e) &&
+                faa_sampling_ask(e->sampling, e->private_fds, has_better_to_do, e) == 0;
+    uint32_t wait = e->config.sampling_interval_ms;
+    e->ask_at = after_ms(!asked && wait > ASK_AGAIN_MS ? ASK_AGAIN_MS : wait);
+}
+
 // Sleeps while there is nothing to do, then lets spans gather for the schedule delay.
 static void rest(struct faa_exporter *e)
 {
@@ -164,15 +187,15 @@ static void rest(struct faa_exporter *e)
     int waiting = e->batch.spans != 0;
     // Without a console, what is new in the ring does not matter while a batch waits.
     if (waiting && !e->console) {
-        nap(e, DEAF, e->retry_at);
+        doze(e, DEAF, e->retry_at);
         return;
     }
-    nap(e, IDLE, waiting ? e->retry_at : FOREVER);
+    doze(e, IDLE, waiting ? e->retry_at : FOREVER);
     if (!has_unread(e))
         return;
     uint64_t due = after_ms(e->config.schedule_delay_ms);
     while (may_sleep(e, waiting ? DEAF : BATCHING) && faa_clock_mono_ns() < due)
-        nap(e, waiting ? DEAF : BATCHING, due);
+        doze(e, waiting ? DEAF : BATCHING, due);
 }
 
 // ---- sending ----------------------------------------------------------------------------------
@@ -350,6 +373,13 @@ static void *run(void *arg)
               e->private_fds ? "its own" : "shared with the application");
     if (e->otlp && !(e->transport = faa_transport_new(&e->config, e->private_fds)))
         faa_warn("cannot send traces: the endpoint is no usable URL; they are lost");
+    e->ask_at = FOREVER;
+    if (e->config.sampling_endpoint) {
+        if ((e->sampling = faa_sampling_new(&e->config)) != NULL)
+            e->ask_at = 0;
+        else
+            faa_warn("cannot ask for sampling strategies: the initial sampling rate holds");
+    }
     // Release pairs with the acquire in faa_exporter_await_start.
     atomic_store_explicit(&e->started, 1, memory_order_release);
     futex_wake(&e->started);
@@ -361,6 +391,7 @@ static void *run(void *arg)
     }
     if (e->batch.spans)
         drop_batch(e);
+    faa_sampling_free(e->sampling);
     faa_transport_free(e->transport);
     return NULL;
 }

@@ -38,8 +38,10 @@ struct faa_exporter_config {
     uint32_t timeout_ms;           ///< Of one export; > 0.
     uint32_t schedule_delay_ms;    ///< The longest time a span waits to be sent; > 0.
     uint32_t max_batch_size;       ///< Spans in one request; > 0.
+    const char *sampling_endpoint; ///< Base URL of Jaeger's SamplingManager; NULL: not asked.
+    uint32_t sampling_interval_ms; ///< Between two questions; > 0.
     const char *version;           ///< Of the agent, for User-Agent and telemetry.distro.version.
-    const char *service_name;      ///< For the console.
+    const char *service_name;      ///< For the console and for sampling strategies.
     const struct faa_resource_attribute *resource;
     size_t resource_count;
     int share_descriptors; ///< For tests: as where the kernel allows no private descriptor table.
@@ -56,9 +58,9 @@ struct faa_exporter_counts {
 FAA_MUSTUSE struct faa_exporter *faa_exporter_start(const struct faa_exporter_config *config,
                                                     struct faa_ring *ring);
 
-/// Waits until the thread has initialised its libraries (some milliseconds after its start), at most
-/// timeout_ms. A fork must not happen meanwhile: their locks would be held in the child for ever.
-/// Returns 0, or -1 when time ran out. Any thread.
+/// Waits until the thread has initialised its libraries (some milliseconds after its start), at
+/// most timeout_ms. A fork must not happen meanwhile: their locks would be held in the child for
+/// ever. Returns 0, or -1 when time ran out. Any thread.
 FAA_MUSTUSE int faa_exporter_await_start(struct faa_exporter *exporter, uint32_t timeout_ms);
 
 /// True when the thread sleeps until a first record comes: whoever has committed one asks this, and

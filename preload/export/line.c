@@ -29,8 +29,10 @@ struct line {
 
 // What the line shows of a span's items.
 struct facts {
-    struct faa_str detail, path, error, exception, message;
-    int64_t status;
+    struct faa_str detail, path, error, exception, message, file;
+    int64_t status, line;
+    uint64_t blocked_us;
+    int is_blocking;
 };
 
 static void put_raw(struct line *line, const char *p, size_t n)
@@ -159,6 +161,32 @@ static void put_error(struct line *line, const struct facts *facts)
     put_field(line, RED, (struct faa_str){text, (size_t)n});
 }
 
+// What it did to the event loop. Of the file the last part is enough in a terminal.
+static void put_blocking(struct line *line, const struct facts *facts)
+{
+    char text[256];
+    struct faa_str file = facts->file;
+    int n;
+    for (size_t i = file.n; i > 0; i--) {
+        if (file.p[i - 1] != '/')
+            continue;
+        file.p += i;
+        file.n -= i;
+        break;
+    }
+    if (facts->blocked_us > 0)
+        n = snprintf(text, sizeof(text), "blocked the loop %.1f ms",
+                     (double)facts->blocked_us / 1000);
+    else if (!facts->is_blocking)
+        return;
+    else if (!file.n || file.n > 128)
+        n = snprintf(text, sizeof(text), "blocks the loop");
+    else
+        n = snprintf(text, sizeof(text), "blocks the loop at %.*s:%lld", (int)file.n, file.p,
+                     (long long)facts->line);
+    put_field(line, YELLOW, (struct faa_str){text, (size_t)n});
+}
+
 static struct facts collect(struct faa_record_view view)
 {
     struct facts facts = {.message = view.message};
@@ -181,6 +209,18 @@ static struct facts collect(struct faa_record_view view)
         case FAA_KEY_EXCEPTION_MESSAGE:
             if (!view.message.n)
                 facts.message = item.str;
+            break;
+        case FAA_KEY_FAA_EVENT_LOOP_BLOCKING:
+            facts.is_blocking = item.number != 0;
+            break;
+        case FAA_KEY_FAA_EVENT_LOOP_BLOCKED_US:
+            facts.blocked_us += item.number > 0 ? (uint64_t)item.number : 0;
+            break;
+        case FAA_KEY_CODE_FILE_PATH:
+            facts.file = item.str;
+            break;
+        case FAA_KEY_CODE_LINE_NUMBER:
+            facts.line = item.number;
             break;
         case FAA_KEY_HTTP_RESPONSE_STATUS_CODE:
             facts.status = item.number;
@@ -223,6 +263,7 @@ size_t faa_line_format(char out[FAA_LINE_BYTES], const struct faa_line_style *st
     line.limit = end;
     put_status(&line, facts.status);
     put_duration(&line, r->end_ns - r->start_ns);
+    put_blocking(&line, &facts); // Before the error, whose message may fill the line.
     if (r->status == FAA_STATUS_ERROR)
         put_error(&line, &facts);
     put_field(&line, DIM, facts.detail);

@@ -20,7 +20,6 @@ struct faa_line_style {
 /// the tree it hangs on. With `service`, the line is a tree's first: it begins with that name and
 /// ends with the trace id. What a terminal could take for a command is replaced.
 size_t faa_line_format(char out[FAA_LINE_BYTES], const struct faa_line_style *style,
-                       const struct faa_record_view *view, const char *service,
-                       const char *prefix);
+                       const struct faa_record_view *view, const char *service, const char *prefix);
 
 #endif

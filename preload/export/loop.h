@@ -29,8 +29,8 @@ FAA_MUSTUSE CURLcode faa_loop_run(struct faa_loop *loop, CURL *easy, int (*give_
 int faa_loop_no_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
 /// What the same copy of libuv is given for libc's variables of these names, to which the code of a
-/// shared library may not refer as libuv's does. Nothing that we call looks at them; `stderr` is for
-/// its last words, and set.
+/// shared library may not refer as libuv's does. Nothing that we call looks at them; `stderr` is
+/// for its last words, and set.
 extern char **faa_loop_environ;
 extern FILE *faa_loop_stderr;
 extern const struct in6_addr faa_loop_in6addr_any;

@@ -166,7 +166,8 @@ static void set_span(struct link *link, const struct faa_record_view *view)
     span->kind = (Opentelemetry__Proto__Trace__V1__Span__SpanKind)r->kind;
     span->start_time_unix_nano = r->start_ns;
     span->end_time_unix_nano = r->end_ns;
-    span->dropped_attributes_count = r->dropped;
+    span->dropped_attributes_count = r->dropped_attributes;
+    span->dropped_events_count = r->dropped_events;
     if (r->status != FAA_STATUS_UNSET || view->message.n) {
         link->status = status_init;
         link->status.code = (Opentelemetry__Proto__Trace__V1__Status__StatusCode)r->status;
@@ -205,6 +206,7 @@ static void add_event(struct items *items, const struct faa_item_view *item)
     *event = event_init;
     event->time_unix_nano = (uint64_t)item->number;
     event->name = unconst(item->str.p);
+    event->dropped_attributes_count = item->dropped;
     event->attributes = items->of_events + items->of_events_count;
     items->event_list[items->event_count++] = event;
 }

@@ -60,7 +60,7 @@ static int make_headers(struct faa_transport *t)
 int OPENSSL_init_crypto(uint64_t options, const void *settings);
 #define OPENSSL_INIT_NO_ATEXIT 0x00080000u
 
-static int init_curl(void)
+int faa_transport_init_curl(void)
 {
     if (OPENSSL_init_crypto)
         OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
@@ -69,7 +69,7 @@ static int init_curl(void)
 
 struct faa_transport *faa_transport_new(const struct faa_exporter_config *config, int private_fds)
 {
-    if (init_curl())
+    if (faa_transport_init_curl())
         return NULL;
     struct faa_transport *t = calloc(1, sizeof(*t));
     if (!t) {

@@ -15,6 +15,9 @@ struct faa_batch {
     unsigned spans;
 };
 
+/// Initialises libcurl, to be undone by curl_global_cleanup. Returns 0 or -1.
+FAA_MUSTUSE int faa_transport_init_curl(void);
+
 /// Opens nothing yet. `config` must outlive it; with `private_fds`, connections are kept between
 /// batches (see fdtable.h). NULL when out of memory or the endpoint cannot be used. Used by the
 /// exporter thread alone, as everything here.

@@ -50,8 +50,9 @@ void faa_asgi_add_wait(enum faa_wait what, uint64_t ns)
     Py_DecRef(span);
 }
 
-static PyObject *new_request(const struct faa_scope *scope, const struct edge *edge)
+static PyObject *new_request(PyObject *scope, const struct edge *edge)
 {
+    struct faa_scope fields;
     struct faa_request *r = malloc(sizeof(*r));
     PyObject *object = r ? faa_pyspan_new() : NULL;
     if (!object) {
@@ -63,10 +64,11 @@ static PyObject *new_request(const struct faa_scope *scope, const struct edge *e
     s->owner = &owner;
     s->extra = r;
     s->free_extra = free_request;
-    r->headers = faa_newref(scope->headers);
+    faa_asgi_read_scope(&fields, scope);
+    r->headers = faa_newref(fields.headers);
     r->is_served = r->is_at_server = edge->is_server;
-    faa_asgi_start_span(&s->span, r, scope, edge->scope_name);
-    faa_asgi_note_root(r, scope);
+    faa_asgi_start_span(&s->span, r, &fields, edge->scope_name);
+    faa_asgi_note_root(r, &fields);
     return object;
 }
 
@@ -89,14 +91,13 @@ static int is_same_request(PyObject *known, PyObject *headers)
 // again is nearer to the application, and its name says more.
 static PyObject *begin_request(PyObject *scope, const struct edge *edge)
 {
-    struct faa_scope fields;
-    faa_asgi_read_scope(&fields, scope);
-    if (!fields.headers)
+    PyObject *headers = faa_dict_peek(scope, FAA_NAME(headers));
+    if (!headers)
         return NULL;
     PyObject *outer = faa_asgi_current_request(), *object = NULL;
     struct faa_request *known = outer ? faa_asgi_request_of(outer) : NULL;
-    if (!known || !is_same_request(known->headers, fields.headers)) {
-        object = new_request(&fields, edge);
+    if (!known || !is_same_request(known->headers, headers)) {
+        object = new_request(scope, edge);
     } else if (known->is_at_server && !edge->is_server) {
         known->is_at_server = 0;
         faa_pyspan(outer)->span.scope = edge->scope_name;
@@ -156,20 +157,16 @@ static PyObject *call_request(PyObject *wrapped, PyObject *const *args, size_t n
 static PyObject *call(PyObject *wrapped, PyObject *const *args, size_t nargs, size_t at,
                       const struct edge *edge)
 {
-    PyObject *type = NULL, *result;
+    struct faa_str type = {"", 0};
     if (nargs <= FAA_ASGI_ARGS_MAX && faa_is_dict(args[at]))
-        faa_dict_get(args[at], FAA_NAME(type), &type);
-    struct faa_str text = faa_text(type);
-    if (faa_str_eq(text, FAA_STR("http")))
-        result = call_request(wrapped, args, nargs, at, edge, 0);
-    else if (faa_str_eq(text, FAA_STR("websocket")))
-        result = call_request(wrapped, args, nargs, at, edge, 1);
-    else if (faa_str_eq(text, FAA_STR("lifespan")))
-        result = faa_asgi_call_lifespan(wrapped, args, nargs, at, edge->scope_name);
-    else
-        result = faa_call(wrapped, args, nargs, NULL);
-    Py_DecRef(type);
-    return result;
+        type = faa_text(faa_dict_peek(args[at], FAA_NAME(type)));
+    if (faa_str_eq(type, FAA_STR("http")))
+        return call_request(wrapped, args, nargs, at, edge, 0);
+    if (faa_str_eq(type, FAA_STR("websocket")))
+        return call_request(wrapped, args, nargs, at, edge, 1);
+    if (faa_str_eq(type, FAA_STR("lifespan")))
+        return faa_asgi_call_lifespan(wrapped, args, nargs, at, edge->scope_name);
+    return faa_call(wrapped, args, nargs, NULL);
 }
 
 PyObject *faa_asgi_serve(PyObject *wrapped, PyObject *const *args, size_t nargs, size_t at,

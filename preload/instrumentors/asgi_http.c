@@ -34,8 +34,6 @@ void faa_asgi_end(PyObject *object)
     struct faa_request *r = faa_asgi_request_of(object);
     if (!span->recording)
         return;
-    uint64_t end_ns = r->end_ns ? r->end_ns : faa_span_now(span);
-    faa_asgi_step_cut(object, span->start_mono_ns + (end_ns - span->start_ns));
     faa_asgi_set_route(span, r);
     set_waits(span, r);
     faa_asgi_set_steps(span, &r->steps);
@@ -43,7 +41,7 @@ void faa_asgi_end(PyObject *object)
         faa_span_set_str(span, FAA_KEY_FAA_REQUEST_OUTCOME, faa_str_of(r->outcome));
     set_handled_error(span, r);
     faa_http_set_status(span, r->status, 500);
-    faa_span_end(span, end_ns);
+    faa_span_end(span, r->end_ns);
 }
 
 // ---- the response -----------------------------------------------------------------------------
@@ -54,7 +52,7 @@ static void complete(PyObject *object)
 {
     struct faa_request *r = faa_asgi_request_of(object);
     struct faa_span *span = &faa_pyspan(object)->span;
-    r->end_ns = faa_span_now(span);
+    r->end_ns = faa_asgi_step_cut(object);
     if (r->is_streaming && faa_asgi_client_gone(r) == 1)
         r->outcome = "client_disconnected";
     if (faa_str_eq(r->method, FAA_STR("HEAD"))) // The server sends none of it.
@@ -67,25 +65,21 @@ static void complete(PyObject *object)
 
 static int is_true(PyObject *dict, PyObject *key)
 {
-    PyObject *value;
-    if (faa_dict_get(dict, key, &value) != 1)
-        return 0;
-    int yes = value == Py_True || (value != Py_False && PyObject_IsTrue(value) == 1);
-    if (value != Py_True && value != Py_False)
-        faa_err_discard();
+    PyObject *value = faa_dict_peek(dict, key);
+    if (!value || value == Py_True || value == Py_False)
+        return value == Py_True;
+    Py_IncRef(value);
+    int yes = PyObject_IsTrue(value) == 1;
+    faa_err_discard();
     Py_DecRef(value);
     return yes;
 }
 
-static void see_start(PyObject *object, PyObject *message)
+static void see_start(struct faa_request *r, PyObject *message)
 {
-    struct faa_request *r = faa_asgi_request_of(object);
-    PyObject *status;
-    faa_dict_get(message, FAA_NAME(status), &status);
-    long long code = faa_int(status, 0);
+    long long code = faa_int(faa_dict_peek(message, FAA_NAME(status)), 0);
     r->status = code >= 100 && code <= 999 ? (int)code : 0;
     r->has_trailers = is_true(message, FAA_NAME(trailers));
-    Py_DecRef(status);
 }
 
 // Servers take other buffers than bytes, too, whose size is theirs to know.
@@ -97,13 +91,11 @@ static void add_size(struct faa_request *r, PyObject *body)
         r->body_size += (int64_t)faa_text(body).n;
 }
 
-static void see_body(PyObject *object, PyObject *message)
+static void see_body(PyObject *object, struct faa_request *r, PyObject *message)
 {
-    struct faa_request *r = faa_asgi_request_of(object);
-    PyObject *body;
-    if (faa_dict_get(message, FAA_NAME(body), &body) == 1)
+    PyObject *body = faa_dict_peek(message, FAA_NAME(body));
+    if (body)
         add_size(r, body);
-    Py_DecRef(body);
     if (!is_true(message, FAA_NAME(more_body))) {
         if (!r->has_trailers)
             complete(object);
@@ -115,27 +107,25 @@ static void see_body(PyObject *object, PyObject *message)
 
 static void observe(PyObject *object, PyObject *message)
 {
-    PyObject *type;
-    if (faa_asgi_request_of(object)->end_ns || !faa_is_dict(message))
+    struct faa_request *r = faa_asgi_request_of(object);
+    if (r->end_ns || !faa_is_dict(message))
         return;
-    faa_dict_get(message, FAA_NAME(type), &type);
-    struct faa_str name = faa_text(type);
-    if (faa_str_eq(name, FAA_STR("http.response.start"))) {
-        see_start(object, message);
-    } else if (faa_str_eq(name, FAA_STR("http.response.body"))) {
-        see_body(object, message);
-    } else if (faa_str_eq(name, FAA_STR("http.response.zerocopysend"))) {
-        faa_asgi_request_of(object)->body_size = -1;
-        see_body(object, message);
+    struct faa_str name = faa_text(faa_dict_peek(message, FAA_NAME(type)));
+    if (faa_str_eq(name, FAA_STR("http.response.body"))) {
+        see_body(object, r, message);
+    } else if (faa_str_eq(name, FAA_STR("http.response.start"))) {
+        see_start(r, message);
     } else if (faa_str_eq(name, FAA_STR("http.response.trailers"))) {
         if (!is_true(message, FAA_NAME(more_trailers)))
             complete(object);
+    } else if (faa_str_eq(name, FAA_STR("http.response.zerocopysend"))) {
+        r->body_size = -1;
+        see_body(object, r, message);
     } else if (faa_str_eq(name, FAA_STR("http.response.pathsend"))) {
-        faa_asgi_request_of(object)->body_size = -1;
-        if (!faa_asgi_request_of(object)->has_trailers)
+        r->body_size = -1;
+        if (!r->has_trailers)
             complete(object);
     }
-    Py_DecRef(type);
 }
 
 static void sent(PyObject *object, enum faa_outcome outcome, PyObject *value)
@@ -278,14 +268,15 @@ static void enter(PyObject *object)
 static void waits(PyObject *object)
 {
     const struct faa_request *r = faa_asgi_request_of(object);
+    faa_asgi_step_ends(object);
     if (r->end_ns && !r->is_sending)
         faa_asgi_end(object);
-    faa_asgi_step_ends(object);
 }
 
 static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
 {
     struct faa_request *r = faa_asgi_request_of(object);
+    faa_asgi_step_ends(object);
     faa_context_deactivate(object);
     if (r->has_begun && faa_pyspan(object)->span.recording) {
         if (outcome == FAA_RAISED && value) {
@@ -301,7 +292,6 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
         note_servers_answer(r);
         faa_asgi_end(object);
     }
-    r->steps.running = 0;
     faa_clear(&r->headers);
     r->receive = r->send = NULL;
 }

@@ -92,8 +92,9 @@ void faa_asgi_set_route(struct faa_span *span, const struct faa_request *request
 void faa_asgi_step_begins(PyObject *data);
 void faa_asgi_step_ends(PyObject *data);
 
-/// Counts a step that still runs as far as it has come, since the span is about to end.
-void faa_asgi_step_cut(PyObject *data, uint64_t mono_ns);
+/// The response is complete, or the connection closed: counts a step that still runs as far as it
+/// has come, and returns the end of the span (Unix time).
+uint64_t faa_asgi_step_cut(PyObject *data);
 void faa_asgi_set_steps(struct faa_span *span, const struct faa_steps *steps);
 
 /// The ops of the proxy around the application's coroutine, and what sees its messages.

@@ -4,7 +4,7 @@
 
 #include "span/forwarded.h"
 #include "span/http.h"
-#include "span/traceparent.h"
+#include "span/propagation.h"
 #include "span/url.h"
 
 #include <strings.h>
@@ -21,34 +21,19 @@ void faa_asgi_read_scope(struct faa_scope *fields, PyObject *scope)
 {
     PyObject **values = (PyObject **)(void *)fields;
     for (size_t i = 0; i < FAA_COUNT(names); i++)
-        values[i] = PyDict_GetItemWithError(scope, faa_names[names[i]]);
-    PyErr_Clear();
+        values[i] = faa_dict_peek(scope, faa_names[names[i]]);
 }
 
 // The headers that matter; values borrow from the scope's header list.
 struct headers {
-    struct faa_str traceparent, host, user_agent, forwarded;
+    struct faa_str host, user_agent, forwarded;
     struct faa_str x_forwarded_for, x_forwarded_host, x_forwarded_proto, content_length;
-    int traceparents;
-    char tracestate[FAA_SPAN_TRACESTATE_MAX];
-    size_t tracestate_len;
+    struct faa_carrier carrier; // Not zeroed: it is large.
 };
 
 static int name_is(struct faa_str name, const char *wanted, size_t n)
 {
     return name.n == n && strncasecmp(name.p, wanted, n) == 0;
-}
-
-// Several tracestate headers are one list (RFC 9110, 5.3).
-static void add_tracestate(struct headers *h, struct faa_str value)
-{
-    size_t comma = h->tracestate_len > 0;
-    if (h->tracestate_len + comma + value.n > sizeof(h->tracestate))
-        return;
-    if (comma)
-        h->tracestate[h->tracestate_len++] = ',';
-    memcpy(h->tracestate + h->tracestate_len, value.p, value.n);
-    h->tracestate_len += value.n;
 }
 
 // The first one counts, where a header must not come twice.
@@ -69,16 +54,7 @@ static void note_header(struct headers *h, struct faa_str name, PyObject *value)
         take(&h->forwarded, name, "forwarded", value);
         break;
     case 10:
-        if (name_is(name, "tracestate", 10))
-            add_tracestate(h, faa_text(value));
-        else
-            take(&h->user_agent, name, "user-agent", value);
-        break;
-    case 11:
-        if (name_is(name, "traceparent", 11)) {
-            h->traceparent = faa_text(value);
-            h->traceparents++;
-        }
+        take(&h->user_agent, name, "user-agent", value);
         break;
     case 14:
         take(&h->content_length, name, "content-length", value);
@@ -95,13 +71,18 @@ static void note_header(struct headers *h, struct faa_str name, PyObject *value)
     default:
         break;
     }
+    if (faa_carrier_wants(name.n)) {
+        enum faa_field field = faa_carrier_field(name);
+        if (field != FAA_FIELD_NONE)
+            faa_carrier_add(&h->carrier, field, faa_text(value));
+    }
 }
 
 static void read_headers(struct headers *h, PyObject *list)
 {
     PyObject *pair, *value;
-    memset(h, 0, offsetof(struct headers, tracestate));
-    h->tracestate_len = 0;
+    memset(h, 0, offsetof(struct headers, carrier));
+    faa_carrier_init(&h->carrier);
     for (Py_ssize_t i = 0; i < HEADERS_MAX && (pair = faa_sequence_item(list, i)); i++)
         if ((value = faa_sequence_item(pair, 1)) != NULL)
             note_header(h, faa_text(faa_sequence_item(pair, 0)), value);
@@ -109,28 +90,21 @@ static void read_headers(struct headers *h, PyObject *list)
 
 // The parent is what this request's own headers say, and never what the context holds: a
 // connection that is kept alive hands its first request's context to all later ones.
-static void start_span(struct faa_span *span, const struct headers *h, const char *scope_name)
+static void start_span(struct faa_span *span, struct headers *h, const char *scope_name,
+                       struct faa_str operation)
 {
     struct faa_span_context parent;
-    if (h->traceparents != 1 || faa_traceparent_parse(h->traceparent, &parent)) {
-        faa_span_start(span, FAA_KIND_SERVER, scope_name, NULL);
-        return;
-    }
-    if (faa_tracestate_valid((struct faa_str){h->tracestate, h->tracestate_len})) {
-        parent.tracestate = h->tracestate;
-        parent.tracestate_len = (uint16_t)h->tracestate_len;
-    }
-    faa_span_start(span, FAA_KIND_SERVER, scope_name, &parent);
+    int found = faa_carrier_extract(&h->carrier, &parent) == 0;
+    faa_span_start_operation(span, FAA_KIND_SERVER, scope_name, found ? &parent : NULL, operation);
+    faa_carrier_fini(&h->carrier);
 }
 
 // A WebSocket's handshake is a GET; its scope has no method.
-static void set_method(struct faa_span *span, struct faa_request *request,
-                       const struct faa_scope *scope)
+static struct faa_str method_of(const struct faa_scope *scope)
 {
-    struct faa_str method = faa_text(scope->method);
     if (!scope->method && faa_str_eq(faa_text(scope->type), FAA_STR("websocket")))
-        method = FAA_STR("GET");
-    request->method = faa_http_set_method(span, method);
+        return FAA_STR("GET");
+    return faa_text(scope->method);
 }
 
 // The path of a request target in absolute form (RFC 9112, 3.2.2), which may hold credentials.
@@ -281,10 +255,11 @@ void faa_asgi_start_span(struct faa_span *span, struct faa_request *request,
 {
     struct headers h;
     read_headers(&h, scope->headers);
-    start_span(span, &h, scope_name);
+    struct faa_str method = method_of(scope);
+    start_span(span, &h, scope_name, faa_http_method(method));
     if (!span->recording)
         return;
-    set_method(span, request, scope);
+    request->method = faa_http_set_method(span, method);
     set_path(span, scope);
     set_query(span, scope);
     set_addresses(span, scope, &h);

@@ -33,7 +33,7 @@ static void note_close(PyObject *object, int code)
     if (r->close_code)
         return;
     r->close_code = code;
-    r->end_ns = faa_span_now(&faa_pyspan(object)->span);
+    r->end_ns = faa_asgi_step_cut(object);
 }
 
 static struct faa_str type_of(PyObject *message, PyObject **type)
@@ -163,7 +163,7 @@ static void set_messages(struct faa_span *span, const struct faa_request *r)
 // Where the application has left the handshake without an answer, the server refuses it.
 static void note_servers_answer(struct faa_span *span, struct faa_request *r)
 {
-    if (r->status || r->outcome)
+    if (r->status || r->outcome || r->close_code)
         return;
     if (span->status != FAA_STATUS_ERROR) {
         faa_span_set_status(span, FAA_STATUS_ERROR, FAA_STR("the handshake is not answered"));
@@ -197,13 +197,13 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
 {
     struct faa_request *r = faa_asgi_request_of(object);
     struct faa_span *span = &faa_pyspan(object)->span;
+    faa_asgi_step_ends(object);
     faa_context_deactivate(object);
     if (r->has_begun && span->recording) {
         note_end(object, outcome, value);
         set_messages(span, r);
         faa_asgi_end(object);
     }
-    r->steps.running = 0;
     faa_clear(&r->headers);
     r->receive = r->send = NULL;
 }

@@ -2,6 +2,7 @@
 // FastAPI: its applications, whose requests come through Starlette.__call__, and the templates of
 // included routers.
 #include "instrumentors/asgi.h"
+#include "instrumentors/fastapi_steps.h"
 #include "instrumentors/fastapi_telemetry.h"
 #include "instrumentors/instrumentor.h"
 #include "python/err.h"
@@ -10,17 +11,17 @@
 // chosen lies in the scope. Older ones have the whole template in their own path.
 static PyObject *effective_route(PyObject *route, PyObject *scope)
 {
-    PyObject *own, *context = NULL, *original = NULL;
-    if (!faa_is_dict(scope))
+    PyObject *own = faa_is_dict(scope) ? faa_dict_peek(scope, FAA_NAME(fastapi)) : NULL, *original;
+    if (!own || !faa_is_dict(own))
         return faa_newref(route);
-    if (faa_dict_get(scope, FAA_NAME(fastapi), &own) == 1 && faa_is_dict(own) &&
-        faa_dict_get(own, FAA_NAME(effective_route_context), &context) == 1)
-        faa_getattr(context, FAA_NAME(original_route), &original);
-    PyObject *chosen = faa_newref(original == route ? context : route);
-    Py_DecRef(own);
+    PyObject *context = faa_newref(faa_dict_peek(own, FAA_NAME(effective_route_context)));
+    if (context && faa_getattr(context, FAA_NAME(original_route), &original) == 1) {
+        Py_DecRef(original); // The context keeps it.
+        if (original == route)
+            return context;
+    }
     Py_DecRef(context);
-    Py_DecRef(original);
-    return chosen;
+    return faa_newref(route);
 }
 
 static PyObject *route_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
@@ -68,8 +69,10 @@ static int install(PyObject *module)
     int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
     if (status == 0)
         status = hook_routes();
-    if (status == 0)
+    if (status == 0) {
         faa_asgi_trace_class(FAA_FASTAPI, class, faa_fastapi_telemetry());
+        faa_fastapi_steps_install();
+    }
     Py_DecRef(class);
     return status;
 }

@@ -9,6 +9,7 @@
 #include "python/capi.h"
 
 #define FAA_INSTRUMENTORS(X)                                                                       \
+    X(anyio)                                                                                       \
     X(fastapi)                                                                                     \
     X(hypercorn)                                                                                   \
     X(requests)                                                                                    \

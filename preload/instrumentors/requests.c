@@ -2,12 +2,13 @@
 // requests: one CLIENT span per HTTP exchange. The adapter is where each exchange passes once:
 // redirects come through it one by one.
 #include "instrumentors/instrumentor.h"
+#include "python/blocking.h"
 #include "python/err.h"
 #include "python/exception.h"
 #include "python/pyspan.h"
 #include "python/wrapper.h"
 #include "span/http.h"
-#include "span/traceparent.h"
+#include "span/propagation.h"
 #include "span/url.h"
 
 enum { URL_MAX = 2048 };
@@ -37,23 +38,37 @@ static int has(PyObject *headers, const char *name)
     return found;
 }
 
-static PyObject *copy_with_context(PyObject *headers, const struct faa_span_context *context)
+static int tells_own_trace(PyObject *headers)
 {
-    char traceparent[FAA_TRACEPARENT_LEN + 1];
+    size_t count;
+    const struct faa_str *names = faa_propagation_own_names(&count);
+    for (size_t i = 0; i < count; i++)
+        if (has(headers, names[i].p) != 0)
+            return 1;
+    return 0;
+}
+
+static PyObject *copy_with_context(PyObject *headers, const struct faa_injection *ours)
+{
     PyObject *copy = PyObject_CallMethodObjArgs(headers, FAA_NAME(copy), NULL);
-    faa_traceparent_format(context, traceparent);
-    if (copy && (put(copy, "traceparent", traceparent, FAA_TRACEPARENT_LEN) ||
-                 (context->tracestate_len && has(copy, "tracestate") == 0 &&
-                  put(copy, "tracestate", context->tracestate, context->tracestate_len))))
-        faa_clear(&copy);
+    for (size_t i = 0; copy && i < ours->count; i++) {
+        const struct faa_header *h = &ours->headers[i];
+        int found = h->yields ? has(copy, h->name.p) : 0;
+        if (found < 0 || (found == 0 && put(copy, h->name.p, h->value.p, h->value.n)))
+            faa_clear(&copy);
+    }
     return copy;
 }
 
 static void inject_context(struct injected *in, PyObject *request, const struct faa_span *span)
 {
+    struct faa_injection ours;
+    faa_propagation_inject(&span->context, &ours);
+    if (ours.count == 0)
+        return;
     if (faa_getattr(request, FAA_NAME(headers), &in->original) == 1 &&
-        has(in->original, "traceparent") == 0 &&
-        (in->copy = copy_with_context(in->original, &span->context)) != NULL &&
+        !tells_own_trace(in->original) &&
+        (in->copy = copy_with_context(in->original, &ours)) != NULL &&
         PyObject_SetAttr(request, FAA_NAME(headers), in->copy))
         faa_clear(&in->copy);
     faa_err_discard();
@@ -165,6 +180,8 @@ static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
     if (span.recording) {
         set_method(&span, request);
         set_url(&span, request);
+        if (faa_loop_is_running())
+            faa_span_mark_blocking(&span);
     }
     inject_context(&in, request, &span);
     errno = saved;

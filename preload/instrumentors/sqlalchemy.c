@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // SQLAlchemy, sync and async, Core and ORM: one CLIENT span per statement, by the events of the
 // Engine class, which see every engine, made before or after.
+#include "base/clock.h"
+#include "instrumentors/asgi.h"
 #include "instrumentors/instrumentor.h"
+#include "python/blocking.h"
 #include "python/err.h"
 #include "python/exception.h"
 #include "python/pyspan.h"
@@ -102,6 +105,18 @@ static Py_ssize_t batch_size(PyObject *context, PyObject *parameters, PyObject *
     return n >= 2 ? n : 0;
 }
 
+// The statements of an async engine wait in greenlets, beside which the loop runs on.
+static int is_async(PyObject *connection)
+{
+    PyObject *dialect, *flag = NULL;
+    if (faa_getattr(connection, FAA_NAME(dialect), &dialect) == 1)
+        faa_getattr(dialect, FAA_NAME(is_async), &flag);
+    int yes = flag == Py_True;
+    Py_DecRef(dialect);
+    Py_DecRef(flag);
+    return yes;
+}
+
 static void begin(PyObject *connection, PyObject *statement, PyObject *parameters,
                   PyObject *context, PyObject *executemany)
 {
@@ -119,6 +134,8 @@ static void begin(PyObject *connection, PyObject *statement, PyObject *parameter
         set_server(&s->span, connection, dialect);
         if (batch)
             faa_span_set_int(&s->span, FAA_KEY_DB_OPERATION_BATCH_SIZE, batch);
+        if (faa_loop_is_running() && !is_async(connection))
+            faa_span_mark_blocking(&s->span);
         if (PyObject_SetAttr(context, FAA_NAME(_faa_span), object))
             PyErr_Clear();
     }
@@ -214,6 +231,20 @@ static PyObject *handle_error(PyObject *self, PyObject *exception_context)
     return faa_newref(Py_None);
 }
 
+// Pool.connect, of sync and of async engines (there in a greenlet that waits for the pool's turn):
+// what a request waits for a connection, including the time to make a new one.
+static PyObject *connect_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                              size_t nargsf, PyObject *kwnames)
+{
+    (void)data;
+    uint64_t asked = faa_clock_mono_ns();
+    PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
+    struct faa_err e = faa_err_save();
+    faa_asgi_add_wait(FAA_WAIT_CONNECTION, faa_clock_mono_ns() - asked);
+    faa_err_restore(&e);
+    return result;
+}
+
 // `retval` lets the listener be called without a Python function of SQLAlchemy's in between.
 static struct listener {
     PyMethodDef method;
@@ -245,6 +276,9 @@ static int listen(PyObject *event, PyObject *engine, struct listener *l)
 static int install(PyObject *module)
 {
     (void)module;
+    static const struct faa_patch patches[] = {{"sqlalchemy.pool.base:Pool.connect", connect_hook}};
+    if (faa_patch_all(patches, FAA_COUNT(patches)))
+        return -1;
     int status = -1;
     PyObject *event = PyImport_ImportModule("sqlalchemy.event");
     PyObject *package = event ? PyImport_ImportModule("sqlalchemy.engine") : NULL;

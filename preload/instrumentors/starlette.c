@@ -2,6 +2,7 @@
 // Starlette: the application's edge, and the templates of the routes that handle a request.
 #include "base/log.h"
 #include "instrumentors/asgi.h"
+#include "instrumentors/fastapi_steps.h"
 #include "instrumentors/instrumentor.h"
 #include "python/err.h"
 
@@ -73,10 +74,11 @@ static int install(PyObject *module)
     };
     PyObject *class = PyObject_GetAttrString(module, "Starlette");
     int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
-    if (status == 0)
+    if (status == 0) {
         faa_asgi_trace_class(FAA_STARLETTE, class, NULL);
-    if (status == 0)
         hook_handlers();
+        faa_background_install();
+    }
     Py_DecRef(class);
     return status;
 }

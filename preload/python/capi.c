@@ -11,6 +11,9 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *callable, PyObject *const *
 #pragma weak PyIter_Send
 PyAPI_FUNC(int) PyIter_Send(PyObject *iter, PyObject *arg, PyObject **result);
 
+#pragma weak Py_GetConstant
+PyAPI_FUNC(PyObject *) Py_GetConstant(unsigned int id); // From 3.13 on.
+
 PyObject *faa_names[FAA_NAME_COUNT];
 
 #define DISALLOW_INSTANTIATION (1UL << 7) // Py_TPFLAGS_DISALLOW_INSTANTIATION; unused in 3.9.
@@ -86,6 +89,12 @@ PyObject *faa_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyO
 int faa_has_am_send(void)
 {
     return PyIter_Send != NULL;
+}
+
+void faa_pending_call_nudge(void)
+{
+    if (!Py_GetConstant)
+        PyGILState_Release(PyGILState_Ensure());
 }
 
 // Before 3.10 a finished coroutine says so by StopIteration.

@@ -66,8 +66,19 @@ enum faa_send_result faa_iter_send(PyObject *iter, PyObject *arg, PyObject **res
 /// True from 3.10 on: types may have the am_send slot.
 int faa_has_am_send(void);
 
+/// Makes the main thread look for pending calls. Before 3.13 Py_AddPendingCall on another thread
+/// leaves no sign for a main thread that computes: it runs the call when it next takes the GIL, by
+/// then far from where it was. Asking it for the GIL is a sign: this takes the GIL and gives it
+/// back. From 3.13 on nothing happens. Called without the GIL, on a thread that is none of
+/// Python's.
+void faa_pending_call_nudge(void);
+
 /// Names that we look up, interned once.
 #define FAA_NAMES(X)                                                                               \
+    X(__call__)                                                                                    \
+    X(__code__)                                                                                    \
+    X(__file__)                                                                                    \
+    X(__init__)                                                                                    \
     X(__module__)                                                                                  \
     X(__name__)                                                                                    \
     X(__qualname__)                                                                                \
@@ -75,13 +86,16 @@ int faa_has_am_send(void);
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
     X(_faa_span)                                                                                   \
+    X(_get_running_loop)                                                                           \
     X(_initializing)                                                                               \
     X(body)                                                                                        \
     X(bytes)                                                                                       \
+    X(call)                                                                                        \
     X(client)                                                                                      \
     X(close)                                                                                       \
     X(closed)                                                                                      \
     X(co_filename)                                                                                 \
+    X(co_firstlineno)                                                                              \
     X(co_name)                                                                                     \
     X(co_qualname)                                                                                 \
     X(code)                                                                                        \
@@ -90,21 +104,29 @@ int faa_has_am_send(void);
     X(cr_await)                                                                                    \
     X(create_module)                                                                               \
     X(database)                                                                                    \
+    X(dependant)                                                                                   \
+    X(dependencies)                                                                                \
+    X(dependency_cache)                                                                            \
     X(dialect)                                                                                     \
     X(disconnected)                                                                                \
     X(effective_route_context)                                                                     \
     X(engine)                                                                                      \
+    X(errors)                                                                                      \
     X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
     X(execution_context)                                                                           \
     X(f_code)                                                                                      \
+    X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
+    X(func)                                                                                        \
     X(headers)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
+    X(is_async)                                                                                    \
     X(loaded_app)                                                                                  \
     X(loader)                                                                                      \
+    X(loc)                                                                                         \
     X(method)                                                                                      \
     X(more_body)                                                                                   \
     X(more_trailers)                                                                               \
@@ -134,6 +156,7 @@ int faa_has_am_send(void);
     X(trailers)                                                                                    \
     X(type)                                                                                        \
     X(url)                                                                                         \
+    X(use_cache)                                                                                   \
     X(version)
 
 enum faa_name {
@@ -202,6 +225,15 @@ static inline PyObject *faa_sequence_item(PyObject *sequence, Py_ssize_t i)
 /// 1 found with a new reference in *out, which is NULL otherwise.
 int faa_getattr(PyObject *object, PyObject *name, PyObject **out);
 int faa_dict_get(PyObject *dict, PyObject *key, PyObject **out);
+
+/// The value, borrowed, or NULL: for where no Python code can run before it was used.
+static inline PyObject *faa_dict_peek(PyObject *dict, PyObject *key)
+{
+    PyObject *value = PyDict_GetItemWithError(dict, key);
+    if (!value)
+        PyErr_Clear();
+    return value;
+}
 
 /// The bytes of a str (as UTF-8) or a bytes object, valid as long as it lives; empty, and no
 /// error set, for anything else and for a str that has no UTF-8 form (lone surrogates).

@@ -3,6 +3,7 @@
 #include "python/exception.h"
 
 #include "python/err.h"
+#include "python/stack.h"
 #include "span/message.h"
 
 #include <stdio.h>
@@ -11,8 +12,8 @@ enum {
     TYPE_MAX = 256,
     MESSAGE_MAX = 2048,
     STACK_MAX = FAA_SPAN_VALUE_MAX,
-    FRAMES_MAX = 64,  // Of the innermost frames; a deep recursion must not cost a request.
-    FRAME_MAX = 1024, // Bytes of one frame's line.
+    FRAMES_MAX = FAA_STACK_FRAMES_MAX,
+    FRAME_MAX = FAA_STACK_FRAME_MAX,
     SKIPPED_MAX = 64, // Bytes of the line that says how many are left out.
     GROUP_MAX = 4,    // Exceptions of a group that get events of their own,
     GROUP_DEPTH = 3   // and how deep groups in groups are looked into.
@@ -68,25 +69,15 @@ int faa_exception_is_cancellation(PyObject *exception)
 // One line of a stack trace: the frame of `tb`.
 static size_t put_frame(PyObject *tb, char *out, size_t cap)
 {
-    PyObject *frame = NULL, *code = NULL, *line = NULL, *f = NULL, *q = NULL;
-    int n = 0;
-    if (faa_getattr(tb, FAA_NAME(tb_frame), &frame) != 1 ||
-        faa_getattr(frame, FAA_NAME(f_code), &code) != 1)
-        goto out;
+    PyObject *frame = NULL, *code = NULL, *line = NULL;
+    if (faa_getattr(tb, FAA_NAME(tb_frame), &frame) == 1)
+        faa_getattr(frame, FAA_NAME(f_code), &code);
     faa_getattr(tb, FAA_NAME(tb_lineno), &line);
-    struct faa_str file = attribute(code, FAA_NAME(co_filename), &f);
-    struct faa_str name = attribute(code, FAA_NAME(co_qualname), &q);
-    if (!q) // Before 3.11.
-        name = attribute(code, FAA_NAME(co_name), &q);
-    n = snprintf(out, cap, "  File \"%.*s\", line %lld, in %.*s\n", (int)file.n, file.p,
-                 faa_int(line, 0), (int)name.n, name.p);
-out:
+    size_t n = faa_stack_put_frame(code, faa_int(line, 0), out, cap);
     Py_DecRef(frame);
     Py_DecRef(code);
     Py_DecRef(line);
-    Py_DecRef(f);
-    Py_DecRef(q);
-    return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
+    return n;
 }
 
 // The next traceback object, dropping this one; NULL at the end.

@@ -189,9 +189,9 @@ static PyObject *find_static(PyObject *owner, const char *name)
     return found;
 }
 
-// What to put in the target's place: a wrapper, or itself if it is one with this hook. A wrapper with
-// another hook is inherited from a base class whose method has one of its own. Only functions are
-// wrapped, and what stands for one as our wrapper does (another tool's).
+// What to put in the target's place: a wrapper, or itself if it is one with this hook. A wrapper
+// with another hook is inherited from a base class whose method has one of its own. Only functions
+// are wrapped, and what stands for one as our wrapper does (another tool's).
 static PyObject *wrap_target(PyObject *owner, const char *name, faa_hook *hook)
 {
     PyObject *original = owner ? find_static(owner, name) : NULL, *wrapper = NULL;

@@ -54,8 +54,8 @@ struct faa_ring_cursor faa_ring_begin(const struct faa_ring *ring);
 /// Consumer: the next committed payload at the cursor, which moves past it; `*size` is its size.
 /// NULL when there is none yet. A record that is reserved and not committed stops a live reader
 /// (it will be committed soon); with `rescue` it is skipped, as its writer is dead.
-const void *faa_ring_next(const struct faa_ring *ring, struct faa_ring_cursor *cursor,
-                          size_t *size, int rescue);
+const void *faa_ring_next(const struct faa_ring *ring, struct faa_ring_cursor *cursor, size_t *size,
+                          int rescue);
 
 /// Consumer: frees everything before the cursor. Payloads returned before it become invalid.
 /// Does nothing on an attached ring, which is not the reader's to change.

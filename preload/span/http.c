@@ -10,18 +10,27 @@ static const struct faa_str known[] = {
     FAA_STR("CONNECT"), FAA_STR("OPTIONS"), FAA_STR("TRACE"), FAA_STR("PATCH"), FAA_STR("QUERY"),
 };
 
+static const char unknown[] = "HTTP";
+
+struct faa_str faa_http_method(struct faa_str method)
+{
+    for (size_t i = 0; i < FAA_COUNT(known); i++)
+        if (faa_str_eq(method, known[i]))
+            return known[i];
+    return (struct faa_str){unknown, sizeof(unknown) - 1};
+}
+
 struct faa_str faa_http_set_method(struct faa_span *span, struct faa_str method)
 {
-    for (size_t i = 0; i < FAA_COUNT(known); i++) {
-        if (faa_str_eq(method, known[i])) {
-            faa_span_set_str(span, FAA_KEY_HTTP_REQUEST_METHOD, method);
-            return known[i];
-        }
+    struct faa_str name = faa_http_method(method);
+    if (name.p != unknown) {
+        faa_span_set_str(span, FAA_KEY_HTTP_REQUEST_METHOD, name);
+        return name;
     }
     faa_span_set_str(span, FAA_KEY_HTTP_REQUEST_METHOD, FAA_STR("_OTHER"));
     if (method.n)
         faa_span_set_str(span, FAA_KEY_HTTP_REQUEST_METHOD_ORIGINAL, method);
-    return FAA_STR("HTTP");
+    return name;
 }
 
 void faa_http_set_status(struct faa_span *span, int status, int error_from)

@@ -5,8 +5,11 @@
 
 #include "span/span.h"
 
+/// The method as it stands in a span's name: itself, or HTTP for one that is not known. Static.
+struct faa_str faa_http_method(struct faa_str method);
+
 /// Sets http.request.method (and the original one where it is none of the known methods, compared
-/// case-sensitively). Returns the method as it stands in the span's name: a static string.
+/// case-sensitively). Returns faa_http_method.
 struct faa_str faa_http_set_method(struct faa_span *span, struct faa_str method);
 
 /// Sets http.response.status_code; from `error_from` on (400 for clients, 500 for servers) the span

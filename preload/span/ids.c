@@ -36,24 +36,41 @@ void faa_ids_seed(void)
     }
 }
 
-void faa_ids_new_trace_id(uint8_t id[16])
+// The streams are bijections: each gives a zero once in 2^64 numbers.
+static uint64_t new_trace_id(uint8_t id[16])
 {
-    uint64_t half[2];
+    uint64_t n, half[2];
     do {
-        uint64_t n = next_number();
+        n = next_number();
         half[0] = stream_value(&trace_high, n);
         half[1] = stream_value(&trace_low, n);
     } while ((half[0] | half[1]) == 0);
     memcpy(id, half, sizeof(half));
+    return n;
+}
+
+static void new_span_id(uint8_t id[8], uint64_t n)
+{
+    uint64_t value;
+    while ((value = stream_value(&span_stream, n)) == 0)
+        n = next_number();
+    memcpy(id, &value, sizeof(value));
+}
+
+void faa_ids_new_trace_id(uint8_t id[16])
+{
+    (void)new_trace_id(id);
 }
 
 void faa_ids_new_span_id(uint8_t id[8])
 {
-    uint64_t value;
-    do
-        value = stream_value(&span_stream, next_number());
-    while (value == 0);
-    memcpy(id, &value, sizeof(value));
+    new_span_id(id, next_number());
+}
+
+// The streams have nothing in common, so that one number serves both.
+void faa_ids_new_root(uint8_t trace_id[16], uint8_t span_id[8])
+{
+    new_span_id(span_id, new_trace_id(trace_id));
 }
 
 void faa_ids_hex(char *out, const uint8_t *id, unsigned n)
@@ -63,4 +80,41 @@ void faa_ids_hex(char *out, const uint8_t *id, unsigned n)
         out[2 * i] = digits[id[i] >> 4];
         out[2 * i + 1] = digits[id[i] & 15];
     }
+}
+
+// More than 15 for what is no digit. A table, since the branches of anything else would be guessed
+// wrong: ids are random.
+static unsigned nibble(char c)
+{
+    static const uint8_t one_more[256] = {
+        ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,
+        ['6'] = 7,  ['7'] = 8,  ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
+        ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16, ['A'] = 11, ['B'] = 12,
+        ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+    };
+    return one_more[(uint8_t)c] - 1u;
+}
+
+int faa_ids_parse(struct faa_str digits, uint8_t *id, unsigned n)
+{
+    if (digits.n == 0 || digits.n > 2 * (size_t)n)
+        return -1;
+    size_t left = digits.n, at = n;
+    unsigned any = 0;
+    while (left > 0) {
+        unsigned low = nibble(digits.p[--left]);
+        unsigned high = left > 0 ? nibble(digits.p[--left]) : 0;
+        any |= high | low;
+        id[--at] = (uint8_t)(high << 4 | low);
+    }
+    memset(id, 0, at);
+    return any > 15 ? -1 : 0;
+}
+
+int faa_ids_is_zero(const uint8_t *id, unsigned n)
+{
+    uint8_t any = 0;
+    for (unsigned i = 0; i < n; i++)
+        any |= id[i];
+    return any == 0;
 }

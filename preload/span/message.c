@@ -8,8 +8,13 @@
 static struct faa_str head(struct faa_str message)
 {
     static const struct faa_str tails[] = {
-        FAA_STR("\n[SQL: "), FAA_STR("\n[parameters: "), FAA_STR("\nDETAIL:"),
-        FAA_STR("\n  {'type': "), // FastAPI's list of validation errors, with the inputs.
+        FAA_STR("\n[SQL: "),
+        FAA_STR("\n[parameters: "),
+        FAA_STR("\nDETAIL:"),
+        FAA_STR("\n  {'"), // FastAPI's list of validation errors, with the inputs;
+        FAA_STR("[{'"),    // in older versions it is all of the message.
+        FAA_STR(" for Request\n"),
+        FAA_STR(" for WebSocket\n"), // The same with pydantic 1.
     };
     for (size_t i = 0; i < FAA_COUNT(tails); i++) {
         const char *at = message.n ? memmem(message.p, message.n, tails[i].p, tails[i].n) : NULL;

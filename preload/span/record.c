@@ -79,10 +79,11 @@ int faa_record_next(struct faa_record_view *view, struct faa_item_view *item)
     // What is left is a multiple of 8 and not 0, so there is at least a struct faa_item.
     const struct faa_item *raw = (const struct faa_item *)(const void *)view->items;
     view->items += sizeof(*raw);
-    *item = (struct faa_item_view){.type = raw->type, .of_event = raw->of_event, .key = raw->key};
     int is_event = raw->type == FAA_ITEM_EVENT, is_str = raw->type == FAA_ITEM_STR;
+    *item = (struct faa_item_view){.type = raw->type, .of_event = raw->of_event};
+    *(is_event ? &item->dropped : &item->key) = raw->key;
     if (raw->type < FAA_ITEM_STR || raw->type > FAA_ITEM_EVENT || raw->of_event > !is_event ||
-        raw->key >= FAA_KEY_COUNT || (raw->key == FAA_KEY_NONE) != is_event)
+        item->key >= FAA_KEY_COUNT || (item->key == FAA_KEY_NONE) != is_event)
         return -1;
     size_t len = raw->len;
     if (!is_str) {

@@ -40,8 +40,9 @@ struct faa_record {
     uint8_t parent_span_id[8]; ///< All zero: a root.
     uint64_t start_ns;         ///< Unix time.
     uint64_t end_ns;           ///< Unix time, not before start_ns.
-    uint32_t flags;
-    uint32_t dropped; ///< Attributes and events left out for want of room.
+    uint16_t flags;
+    uint16_t dropped_events;     ///< Left out by a limit; UINT16_MAX: that many or more.
+    uint32_t dropped_attributes; ///< Left out by a limit, or other things for want of memory.
     uint16_t name_len, scope_len, tracestate_len, message_len; ///< Without their NULs.
 };
 
@@ -56,7 +57,7 @@ enum faa_item_type {
 struct faa_item {
     uint8_t type;
     uint8_t of_event;
-    uint16_t key; ///< enum faa_key; 0 for an event.
+    uint16_t key; ///< enum faa_key. FAA_ITEM_EVENT: attributes of it that were left out.
     uint32_t len; ///< Of the value, without NUL and padding.
 };
 
@@ -71,7 +72,8 @@ struct faa_record_view {
 struct faa_item_view {
     enum faa_item_type type;
     int of_event;
-    unsigned key;
+    unsigned key;       ///< 0 for an event.
+    unsigned dropped;   ///< FAA_ITEM_EVENT: attributes of it that were left out.
     struct faa_str str; ///< FAA_ITEM_STR: the value. FAA_ITEM_EVENT: the event's name.
     int64_t number;     ///< FAA_ITEM_INT, FAA_ITEM_BOOL: the value. FAA_ITEM_EVENT: Unix ns.
 };

@@ -8,6 +8,10 @@
 #define FAA_SEMCONV(X)                                                                             \
     X(CLIENT_ADDRESS, "client.address")                                                            \
     X(CLIENT_PORT, "client.port")                                                                  \
+    X(CODE_FILE_PATH, "code.file.path")                                                            \
+    X(CODE_FUNCTION_NAME, "code.function.name")                                                    \
+    X(CODE_LINE_NUMBER, "code.line.number")                                                        \
+    X(CODE_STACKTRACE, "code.stacktrace")                                                          \
     X(DB_NAMESPACE, "db.namespace")                                                                \
     X(DB_OPERATION_BATCH_SIZE, "db.operation.batch.size")                                          \
     X(DB_OPERATION_NAME, "db.operation.name")                                                      \
@@ -20,10 +24,14 @@
     X(EXCEPTION_STACKTRACE, "exception.stacktrace")                                                \
     X(EXCEPTION_TYPE, "exception.type")                                                            \
     X(FAA_DB_POOL_WAIT_US, "faa.db.pool.wait_us")                                                  \
+    X(FAA_EVENT_LOOP_BLOCKED_US, "faa.event_loop.blocked_us")                                      \
+    X(FAA_EVENT_LOOP_BLOCKING, "faa.event_loop.blocking")                                          \
     X(FAA_EVENT_LOOP_BUSY_US, "faa.event_loop.busy_us")                                            \
     X(FAA_EVENT_LOOP_LONGEST_US, "faa.event_loop.longest_us")                                      \
     X(FAA_REQUEST_OUTCOME, "faa.request.outcome")                                                  \
     X(FAA_THREAD_POOL_WAIT_US, "faa.thread_pool.wait_us")                                          \
+    X(FAA_VALIDATION_ERROR_COUNT, "faa.validation.error_count")                                    \
+    X(FAA_VALIDATION_LOCATIONS, "faa.validation.locations")                                        \
     X(FAA_WEBSOCKET_BYTES_RECEIVED, "faa.websocket.bytes_received")                                \
     X(FAA_WEBSOCKET_BYTES_SENT, "faa.websocket.bytes_sent")                                        \
     X(FAA_WEBSOCKET_CLOSE_CODE, "faa.websocket.close_code")                                        \

@@ -3,7 +3,9 @@
 #include "span/span.h"
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "span/baggage.h"
 #include "span/ids.h"
+#include "span/sampler.h"
 #include "span/traceparent.h"
 #include "span/tracer.h"
 
@@ -13,6 +15,23 @@ enum { SCOPE_MAX = 255 };
 
 _Static_assert(offsetof(struct faa_span, room) % 8 == 0, "items are read as numbers");
 _Static_assert(sizeof(struct faa_record) % 8 == 0 && sizeof(struct faa_item) == 8, "no padding");
+
+// Written by faa_span_set_limits, before there are spans.
+static struct faa_span_limits limits = {UINT32_MAX, UINT32_MAX, FAA_SPAN_COUNT_MAX,
+                                        FAA_SPAN_COUNT_MAX, FAA_SPAN_COUNT_MAX};
+
+static uint32_t at_most(uint32_t n, uint32_t ceiling)
+{
+    return n < ceiling ? n : ceiling;
+}
+
+void faa_span_set_limits(const struct faa_span_limits *wanted)
+{
+    limits = *wanted;
+    limits.attributes = at_most(limits.attributes, FAA_SPAN_COUNT_MAX);
+    limits.events = at_most(limits.events, FAA_SPAN_COUNT_MAX);
+    limits.event_attributes = at_most(limits.event_attributes, FAA_SPAN_COUNT_MAX);
+}
 
 static size_t align8(size_t n)
 {
@@ -26,8 +45,11 @@ struct text {
     int plain;
 };
 
-static struct text text_of(struct faa_str in)
+static struct text text_of(struct faa_str in, uint32_t chars)
 {
+    // No character has more than four bytes.
+    if (chars < FAA_SPAN_VALUE_MAX / 4 && in.n > 4 * chars)
+        in.n = 4 * chars;
     // Cleaning never shortens: what lies further back than this cannot come through. The three
     // bytes more keep the last character whole.
     if (in.n > FAA_SPAN_VALUE_MAX + 3)
@@ -47,12 +69,18 @@ static char *put_str(char *at, const char *text, size_t n)
 }
 
 // Returns the length written, without the NUL.
-static size_t text_put(const struct text *text, char *out)
+static size_t text_put(const struct text *text, uint32_t chars, char *out)
 {
-    if (!text->plain)
-        return faa_utf8_clean(text->in, out, text->bound + 1);
-    put_str(out, text->in.p, text->in.n);
-    return text->in.n;
+    size_t n = text->in.n;
+    if (text->plain)
+        put_str(out, text->in.p, n);
+    else
+        n = faa_utf8_clean(text->in, out, text->bound + 1);
+    if (n > chars) {
+        n = faa_utf8_prefix((struct faa_str){out, n}, chars);
+        out[n] = '\0';
+    }
+    return n;
 }
 
 // ---- start ------------------------------------------------------------------------------------
@@ -64,7 +92,7 @@ static void copy_tracestate(struct faa_span *span, const struct faa_span_context
         return;
     char *copy = malloc(in.n);
     if (!copy) {
-        span->dropped++;
+        span->dropped_attributes++;
         return;
     }
     memcpy(copy, in.p, in.n);
@@ -78,8 +106,18 @@ static int has_trace(const struct faa_span_context *context)
     return context && memcmp(context->trace_id, none, sizeof(none)) != 0;
 }
 
-void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *scope,
-                    const struct faa_span_context *parent)
+// What the parent has decided; a trace that nobody has decided about is as one that begins here.
+static enum faa_parent decision_of(const struct faa_span_context *parent)
+{
+    int decided = has_trace(parent) ? parent->sampling != FAA_SAMPLING_DEFERRED
+                                    : parent && parent->sampling == FAA_SAMPLING_ORDERED;
+    if (!decided)
+        return FAA_PARENT_NONE;
+    return parent->flags & FAA_FLAG_SAMPLED ? FAA_PARENT_SAMPLED : FAA_PARENT_UNSAMPLED;
+}
+
+void faa_span_start_operation(struct faa_span *span, enum faa_span_kind kind, const char *scope,
+                              const struct faa_span_context *parent, struct faa_str operation)
 {
     memset(span, 0, offsetof(struct faa_span, name));
     span->name[0] = '\0';
@@ -87,24 +125,42 @@ void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *
     span->scope = scope ? scope : "";
     span->items = span->room;
     span->items_cap = sizeof(span->room);
-    faa_ids_new_span_id(span->context.span_id);
     if (has_trace(parent)) {
+        faa_ids_new_span_id(span->context.span_id);
         memcpy(span->context.trace_id, parent->trace_id, sizeof(parent->trace_id));
         memcpy(span->parent_span_id, parent->span_id, sizeof(parent->span_id));
-        // The other bits are reserved, and the specification wants them zero in what we send.
-        span->context.flags = parent->flags & FAA_FLAG_SAMPLED;
         span->parent_remote = parent->remote;
         if (parent->tracestate_len > 0)
             copy_tracestate(span, parent);
     } else {
-        faa_ids_new_trace_id(span->context.trace_id);
-        span->context.flags = FAA_FLAG_SAMPLED;
+        faa_ids_new_root(span->context.trace_id, span->context.span_id);
     }
-    span->recording = span->context.flags & FAA_FLAG_SAMPLED;
-    if (span->recording) {
-        span->start_mono_ns = faa_clock_mono_ns();
-        span->start_ns = faa_clock_wall_of_mono(span->start_mono_ns);
+    if (parent) {
+        span->context.debug = parent->debug;
+        span->context.baggage = faa_baggage_ref(parent->baggage);
     }
+    if (!faa_sampler_decide(span->context.trace_id, decision_of(parent), operation))
+        return;
+    // The other bits of the parent's flags are reserved, and the specification wants them zero in
+    // what we send.
+    span->context.flags = FAA_FLAG_SAMPLED;
+    span->recording = 1;
+    span->start_mono_ns = faa_clock_mono_ns();
+    span->start_ns = faa_clock_wall_of_mono(span->start_mono_ns);
+}
+
+void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *scope,
+                    const struct faa_span_context *parent)
+{
+    faa_span_start_operation(span, kind, scope, parent, FAA_STR(""));
+}
+
+void faa_span_set_start(struct faa_span *span, uint64_t mono_ns)
+{
+    if (!span->recording)
+        return;
+    span->start_ns -= span->start_mono_ns - mono_ns;
+    span->start_mono_ns = mono_ns;
 }
 
 // ---- attributes and events --------------------------------------------------------------------
@@ -131,79 +187,152 @@ static int make_room(struct faa_span *span, size_t need)
     return 0;
 }
 
-// Appends an item: its number, for all but strings, then its text. 0, or -1: left out and counted.
-static int add_item(struct faa_span *span, struct faa_item item, int64_t number,
-                    struct faa_str value)
+// A place for an item of `size` bytes, a multiple of 8; NULL at the ceiling or without memory.
+static inline char *place_of(struct faa_span *span, size_t size)
 {
-    size_t fixed = sizeof(item) + (item.type == FAA_ITEM_STR ? 0 : sizeof(number));
-    struct text text = text_of(value);
-    if (span->item_count >= FAA_SPAN_ATTRIBUTES_MAX ||
-        make_room(span, align8(fixed + text.bound + 1)) < 0) {
-        span->dropped++;
-        return -1;
-    }
-    char *at = span->items + span->items_len;
-    size_t len = text_put(&text, at + fixed);
-    item.len = (uint32_t)(fixed - sizeof(item) + len);
+    if (size > span->items_cap - span->items_len && make_room(span, size) < 0)
+        return NULL;
+    return span->items + span->items_len;
+}
+
+static inline void keep(struct faa_span *span, char *at, struct faa_item item, size_t size)
+{
     memcpy(at, &item, sizeof(item));
-    if (item.type != FAA_ITEM_STR)
-        memcpy(at + sizeof(item), &number, sizeof(number));
-    span->items_len += align8(fixed + len + 1);
+    span->items_len += size;
     span->item_count++;
+}
+
+// Any text behind an item and `fixed` bytes of its own, of which the first are the item's. The
+// length is added to item.len. 0, or -1 without room. Not inline: it would make the common way pay
+// for its registers.
+__attribute__((noinline)) static int add_text(struct faa_span *span, struct faa_item item,
+                                              size_t fixed, struct faa_str value, uint32_t chars)
+{
+    struct text text = text_of(value, chars);
+    char *at = place_of(span, align8(fixed + text.bound + 1));
+    if (!at)
+        return -1;
+    size_t len = text_put(&text, chars, at + fixed);
+    item.len += (uint32_t)len;
+    keep(span, at, item, align8(fixed + len + 1));
     return 0;
+}
+
+static inline int add_str(struct faa_span *span, struct faa_item item, struct faa_str value,
+                          uint32_t chars)
+{
+    size_t size = sizeof(item) + FAA_UTF8_WORDS(value.n);
+    char *at = span->items + span->items_len;
+    if (value.n > chars || value.n > FAA_SPAN_VALUE_MAX ||
+        size > span->items_cap - span->items_len || !faa_utf8_copy_ascii(value, at + sizeof(item)))
+        return add_text(span, item, sizeof(item), value, chars);
+    item.len = (uint32_t)value.n;
+    keep(span, at, item, size);
+    return 0;
+}
+
+// A number, and the empty string that ends every item.
+static inline int add_number(struct faa_span *span, struct faa_item item, int64_t number)
+{
+    enum { SIZE = sizeof(item) + 2 * sizeof(number) };
+    char *at = place_of(span, SIZE);
+    if (!at)
+        return -1;
+    item.len = sizeof(number);
+    memcpy(at + sizeof(item), &number, sizeof(number));
+    memset(at + sizeof(item) + sizeof(number), 0, sizeof(number));
+    keep(span, at, item, SIZE);
+    return 0;
+}
+
+static void count_attribute(struct faa_span *span, int added)
+{
+    if (added == 0)
+        span->attribute_count++;
+    else
+        span->dropped_attributes++;
 }
 
 void faa_span_set_str(struct faa_span *span, enum faa_key key, struct faa_str value)
 {
+    struct faa_item item = {.type = FAA_ITEM_STR, .key = (uint16_t)key};
     if (span->recording)
-        (void)add_item(span, (struct faa_item){.type = FAA_ITEM_STR, .key = (uint16_t)key}, 0,
-                       value);
+        count_attribute(span, span->attribute_count < limits.attributes
+                                  ? add_str(span, item, value, limits.value_length)
+                                  : -1);
+}
+
+static void set_number(struct faa_span *span, struct faa_item item, int64_t number)
+{
+    if (span->recording)
+        count_attribute(
+            span, span->attribute_count < limits.attributes ? add_number(span, item, number) : -1);
 }
 
 void faa_span_set_int(struct faa_span *span, enum faa_key key, int64_t value)
 {
-    if (span->recording)
-        (void)add_item(span, (struct faa_item){.type = FAA_ITEM_INT, .key = (uint16_t)key}, value,
-                       FAA_STR(""));
+    set_number(span, (struct faa_item){.type = FAA_ITEM_INT, .key = (uint16_t)key}, value);
 }
 
 void faa_span_set_bool(struct faa_span *span, enum faa_key key, int value)
 {
-    if (span->recording)
-        (void)add_item(span, (struct faa_item){.type = FAA_ITEM_BOOL, .key = (uint16_t)key},
-                       value != 0, FAA_STR(""));
+    set_number(span, (struct faa_item){.type = FAA_ITEM_BOOL, .key = (uint16_t)key}, value != 0);
 }
 
 void faa_span_add_event(struct faa_span *span, struct faa_str name)
 {
     if (!span->recording)
         return;
-    struct faa_item item = {.type = FAA_ITEM_EVENT};
+    size_t at = span->items_len;
+    uint64_t now = faa_span_now(span);
+    struct faa_item item = {.type = FAA_ITEM_EVENT, .len = sizeof(now)};
     // Attributes of an event that was left out must not become those of the one before it.
-    span->in_event = add_item(span, item, (int64_t)faa_span_now(span), name) == 0;
+    span->in_event = span->event_count < limits.events &&
+                     add_text(span, item, sizeof(item) + sizeof(now), name, UINT32_MAX) == 0;
+    if (!span->in_event) {
+        span->dropped_events += span->dropped_events < UINT16_MAX;
+        return;
+    }
+    memcpy(span->items + at + sizeof(item), &now, sizeof(now));
+    span->event_at = (uint32_t)at;
+    span->event_count++;
+    span->event_attribute_count = 0;
 }
 
-static void add_event_item(struct faa_span *span, struct faa_item item, int64_t number,
-                           struct faa_str text)
+static int may_add_to_event(const struct faa_span *span)
 {
-    if (!span->recording)
+    return span->recording && span->in_event;
+}
+
+static void count_event_attribute(struct faa_span *span, int added)
+{
+    if (added == 0) {
+        span->event_attribute_count++;
         return;
-    item.of_event = 1;
-    if (span->in_event)
-        (void)add_item(span, item, number, text);
-    else
-        span->dropped++;
+    }
+    char *event = span->items + span->event_at;
+    struct faa_item item;
+    memcpy(&item, event, sizeof(item));
+    item.key += item.key < UINT16_MAX; // Its count of these, see record.h.
+    memcpy(event, &item, sizeof(item));
 }
 
 void faa_span_event_set_str(struct faa_span *span, enum faa_key key, struct faa_str value)
 {
-    add_event_item(span, (struct faa_item){.type = FAA_ITEM_STR, .key = (uint16_t)key}, 0, value);
+    struct faa_item item = {.type = FAA_ITEM_STR, .of_event = 1, .key = (uint16_t)key};
+    if (may_add_to_event(span))
+        count_event_attribute(span, span->event_attribute_count < limits.event_attributes
+                                        ? add_str(span, item, value, limits.event_value_length)
+                                        : -1);
 }
 
 void faa_span_event_set_int(struct faa_span *span, enum faa_key key, int64_t value)
 {
-    add_event_item(span, (struct faa_item){.type = FAA_ITEM_INT, .key = (uint16_t)key}, value,
-                   FAA_STR(""));
+    struct faa_item item = {.type = FAA_ITEM_INT, .of_event = 1, .key = (uint16_t)key};
+    if (may_add_to_event(span))
+        count_event_attribute(span, span->event_attribute_count < limits.event_attributes
+                                        ? add_number(span, item, value)
+                                        : -1);
 }
 
 // ---- name, status and time --------------------------------------------------------------------
@@ -211,6 +340,9 @@ void faa_span_event_set_int(struct faa_span *span, enum faa_key key, int64_t val
 void faa_span_set_name(struct faa_span *span, struct faa_str name)
 {
     if (!span->recording)
+        return;
+    span->name_len = (uint16_t)name.n;
+    if (name.n < FAA_SPAN_NAME_MAX && faa_utf8_copy_ascii(name, span->name))
         return;
     if (name.n > FAA_SPAN_NAME_MAX + 3)
         name.n = FAA_SPAN_NAME_MAX + 3;
@@ -224,14 +356,14 @@ void faa_span_set_status(struct faa_span *span, enum faa_status status, struct f
     span->status = (uint8_t)status;
     if (status != FAA_STATUS_ERROR || message.n == 0)
         return; // Only errors have a message.
-    struct text text = text_of(message);
+    struct text text = text_of(message, UINT32_MAX);
     char *copy = malloc(text.bound + 1);
     if (!copy) {
-        span->dropped++;
+        span->dropped_attributes++;
         return;
     }
     free(span->message);
-    span->message_len = (uint16_t)text_put(&text, copy);
+    span->message_len = (uint16_t)text_put(&text, UINT32_MAX, copy);
     span->message = copy;
 }
 
@@ -258,9 +390,10 @@ static void write_record(const struct faa_span *span, uint64_t end_ns)
         .item_count = span->item_count,
         .start_ns = span->start_ns,
         .end_ns = end_ns > span->start_ns ? end_ns : span->start_ns,
-        .flags = span->context.flags | FAA_FLAG_HAS_IS_REMOTE |
-                 (span->parent_remote ? FAA_FLAG_IS_REMOTE : 0u),
-        .dropped = span->dropped,
+        .flags = (uint16_t)(span->context.flags | FAA_FLAG_HAS_IS_REMOTE |
+                            (span->parent_remote ? FAA_FLAG_IS_REMOTE : 0)),
+        .dropped_events = span->dropped_events,
+        .dropped_attributes = span->dropped_attributes,
         .name_len = span->name_len,
         .scope_len = (uint16_t)scope_len,
         .tracestate_len = span->context.tracestate_len,
@@ -283,11 +416,14 @@ static void write_record(const struct faa_span *span, uint64_t end_ns)
 static void release(struct faa_span *span)
 {
     span->recording = 0;
-    if (span->items != span->room)
+    if (span->items != span->room) {
         free(span->items);
-    span->items = span->room;
-    free(span->message);
-    span->message = NULL;
+        span->items = span->room;
+    }
+    if (span->message) {
+        free(span->message);
+        span->message = NULL;
+    }
 }
 
 void faa_span_end(struct faa_span *span, uint64_t end_ns)
@@ -304,6 +440,7 @@ void faa_span_follow(struct faa_span *span, const struct faa_span_context *other
     memcpy(span->context.trace_id, other->trace_id, sizeof(other->trace_id));
     memcpy(span->context.span_id, other->span_id, sizeof(other->span_id));
     span->context.flags = other->flags & FAA_FLAG_SAMPLED;
+    span->is_foreign = 1;
 }
 
 void faa_span_fini(struct faa_span *span)
@@ -313,4 +450,6 @@ void faa_span_fini(struct faa_span *span)
     free((char *)(uintptr_t)span->context.tracestate);
     span->context.tracestate = NULL;
     span->context.tracestate_len = 0;
+    faa_baggage_unref(span->context.baggage);
+    span->context.baggage = NULL;
 }

@@ -6,46 +6,20 @@
 // Where the fields of every version begin.
 enum { TRACE_ID_AT = 3, SPAN_ID_AT = 36, FLAGS_AT = 53 };
 
-static int nibble(char c)
+static int parse_hex(const char *p, uint8_t *out, unsigned n)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
     // Upper-case digits are invalid by the specification.
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static int parse_hex(const char *p, uint8_t *out, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        int high = nibble(p[2 * i]), low = nibble(p[2 * i + 1]);
-        if (high < 0 || low < 0)
+    for (unsigned i = 0; i < 2 * n; i++)
+        if (p[i] >= 'A' && p[i] <= 'F')
             return -1;
-        out[i] = (uint8_t)(high << 4 | low);
-    }
-    return 0;
-}
-
-static int is_zero(const uint8_t *p, size_t n)
-{
-    uint8_t any = 0;
-    for (size_t i = 0; i < n; i++)
-        any |= p[i];
-    return any == 0;
-}
-
-static int is_blank(char c)
-{
-    return c == ' ' || c == '\t';
+    return faa_ids_parse((struct faa_str){p, 2 * (size_t)n}, out, n);
 }
 
 int faa_traceparent_parse(struct faa_str header, struct faa_span_context *out)
 {
+    header = faa_str_trim(header);
     const char *p = header.p;
     size_t n = header.n;
-    for (; n > 0 && is_blank(p[0]); n--)
-        p++;
-    while (n > 0 && is_blank(p[n - 1]))
-        n--;
 
     struct faa_span_context context = {.remote = 1};
     uint8_t version;
@@ -60,8 +34,8 @@ int faa_traceparent_parse(struct faa_str header, struct faa_span_context *out)
         parse_hex(p + SPAN_ID_AT, context.span_id, sizeof(context.span_id)) < 0 ||
         parse_hex(p + FLAGS_AT, &context.flags, 1) < 0)
         return -1;
-    if (is_zero(context.trace_id, sizeof(context.trace_id)) ||
-        is_zero(context.span_id, sizeof(context.span_id)))
+    if (faa_ids_is_zero(context.trace_id, sizeof(context.trace_id)) ||
+        faa_ids_is_zero(context.span_id, sizeof(context.span_id)))
         return -1;
     *out = context;
     return 0;

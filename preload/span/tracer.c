@@ -54,6 +54,11 @@ void faa_tracer_forget_ring(void)
     atomic_store_explicit(&crowded, 0, memory_order_relaxed);
 }
 
+void faa_tracer_begin(void)
+{
+    (void)current_ring();
+}
+
 void *faa_tracer_reserve(size_t size)
 {
     struct faa_ring *ring = current_ring();

@@ -12,9 +12,10 @@ struct faa_ring;
 
 /// What the tracer asks of its owner, on application threads. Only `flush` may block.
 struct faa_tracer_ops {
-    /// The first span of this process (also of a forked child) has ended: make the ring and start
-    /// the exporter. Returns the ring, or NULL when there can be none: asked again by the next
-    /// span. May be called by several threads at once; they must get the same ring.
+    /// The first span of this process (also of a forked child) has ended, or was begun with
+    /// faa_tracer_begin: make the ring and start the exporter. Returns the ring, or NULL when there
+    /// can be none: asked again by the next span. May be called by several threads at once; they
+    /// must get the same ring.
     struct faa_ring *(*start)(void);
     /// A record was committed. `crowded` is true once for each time that the ring becomes half
     /// full: then the exporter should not wait for its timer.
@@ -30,6 +31,10 @@ void faa_tracer_init(const struct faa_tracer_ops *ops);
 /// Forgets the ring and the counts: for the child of a fork, whose ring is its parent's.
 /// Async-signal-safe; no other thread may use the tracer meanwhile.
 void faa_tracer_forget_ring(void);
+
+/// Has the exporter started now, for what it brings and not for what it sends: remote sampling. Any
+/// thread, lock-free; an atomic load once it runs.
+void faa_tracer_begin(void);
 
 /// A place for a record of `size` bytes (a multiple of 8), or NULL: dropped and counted.
 /// The bytes are published by faa_tracer_commit. Any thread, lock-free.

@@ -44,16 +44,16 @@ HEADERS = [
 ]
 
 
-def one_request() -> None:
-    """Serves one request; raises AssertionError when the answer is not 200."""
+def one_request(application: Any = app, path: str = "/items/42", wanted: int = 200) -> None:
+    """Serves one request; raises AssertionError when the answer is not the wanted one."""
     scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
-        "path": "/items/42",
-        "raw_path": b"/items/42",
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"limit=10",
         "root_path": "",
         "headers": list(HEADERS),
@@ -71,14 +71,14 @@ def one_request() -> None:
             statuses.append(message["status"])
 
     async def serve() -> None:  # A server awaits the application in a task of its own.
-        await app(scope, receive, send)
+        await application(scope, receive, send)
 
     coroutine = serve()
     try:
         coroutine.send(None)
     except StopIteration:
         pass
-    assert statuses == [200], statuses
+    assert statuses == [wanted], statuses
 
 
 def block() -> float:

@@ -79,7 +79,8 @@ def assert_whole_trees(text: str, trees: int) -> None:
         status, _, number, trace = match.groups()
         traces.add(trace)
         assert int(status) == 200 + int(number) % 2
-        child = r"─ SELECT  \d+\.\d+ ms  SELECT \? AS "
+        # They are synchronous, and made on the event loop.
+        child = r"─ SELECT  \d+\.\d+ ms  blocks the loop at <string>:\d+  SELECT \? AS "
         assert re.fullmatch(rf"├{child}first_{number}", first), first
         assert re.fullmatch(rf"└{child}second_{number}", second), second
     assert len(traces) == trees

@@ -52,6 +52,8 @@ def test_receiver_returns_spans_as_python_values(any_receiver: Receiver) -> None
     span.events.add(name="exception", time_unix_nano=5).attributes.add(
         key="exception.type"
     ).value.string_value = "ValueError"
+    span.events[0].dropped_attributes_count = 3
+    span.dropped_attributes_count, span.dropped_events_count = 1, 2
     span.links.add(trace_id=b"t" * 16, span_id=b"s" * 8, trace_state="c=d")
     assert send(any_receiver, request)[0] in (0, 200)
     assert any_receiver.wait(1) == [
@@ -74,13 +76,15 @@ def test_receiver_returns_spans_as_python_values(any_receiver: Receiver) -> None
             },
             status="ERROR",
             status_message="broken",
-            events=[otlp.Event("exception", 5, {"exception.type": "ValueError"})],
+            events=[otlp.Event("exception", 5, {"exception.type": "ValueError"}, 3)],
             links=[otlp.Link((b"t" * 16).hex(), (b"s" * 8).hex(), "c=d", {})],
             flags=0x101,
             trace_state="a=b",
             resource={"service.name": "shop"},
             scope_name="tests",
             scope_version="1",
+            dropped_attributes=1,
+            dropped_events=2,
         )
     ]
     assert any_receiver.requests[0].headers["user-agent"].startswith(AGENT_NAME)

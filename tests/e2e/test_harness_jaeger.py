@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from harness import otlp
-from harness.jaeger import Jaeger, _free_ports
+from harness.jaeger import _PORTS, Jaeger, _free_ports
 from harness.sender import batch, first_span, post
 from harness.tree import assert_tree, one
 
@@ -44,7 +44,9 @@ def test_jaeger_takes_other_ports_when_one_is_taken(
     jaeger: Jaeger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = int(jaeger.http_endpoint.rpartition(":")[2])
-    choices = [_free_ports(3) + [taken], [taken] + _free_ports(3), _free_ports(4)]
+    others = len(_PORTS) - 1
+    choices = [_free_ports(others) + [taken], [taken] + _free_ports(others)]
+    choices.append(_free_ports(others + 1))
     monkeypatch.setattr("harness.jaeger._free_ports", lambda _: choices.pop(0))
     second = Jaeger(os.environ["FAA_TEST_JAEGER"], tmp_path)
     try:

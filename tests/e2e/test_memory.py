@@ -25,6 +25,8 @@ def test_memory_does_not_grow_with_requests(
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "64",
         "PYTHONMALLOC": "malloc",
         "TARGET_URL": target.url,
+        "FAA_FASTAPI_SPANS": "all",
+        "FAA_SLOW_DEPENDENCY": "0",
     }
     process = run.run([run.python, "leaks.py", str(ROUND), str(ROUNDS)], env=env, timeout=60)
     assert (process.status, process.stderr) == (0, "")

@@ -413,7 +413,12 @@ def test_schedule_delay_ends_the_gathering(run: Runner, receiver: HttpReceiver) 
     receiver.wait(1)
 
 
-NUMBERS = ["OTEL_BSP_SCHEDULE_DELAY", "FAA_FLUSH_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]
+NUMBERS = [
+    "OTEL_BSP_SCHEDULE_DELAY",
+    "FAA_FLUSH_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "FAA_BLOCKED_THRESHOLD",
+]
 
 
 @pytest.mark.parametrize(

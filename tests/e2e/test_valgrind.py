@@ -37,10 +37,14 @@ def test_every_hook_is_clean(
     result = run.run(
         [*memcheck, f"--xml-file={report}", python, APPS / "direct.py"],
         # Python's own allocator would hide what is behind it.
-        env=receiver.env | {"PYTHONMALLOC": "malloc"},
+        # And each step is slow enough for a stack.
+        env=receiver.env | {"PYTHONMALLOC": "malloc", "FAA_BLOCKED_THRESHOLD": "1"},
         timeout=250,
     )
     assert (result.status, result.stdout) == (0, "done\n")
     assert errors(report) == []
+    assert any(
+        "code.stacktrace" in event.attributes for span in receiver.spans for event in span.events
+    )
     # 3 requests, a statement and a call in each of ten rounds; and the cancelled one.
     assert len(receiver.spans) >= 50

@@ -96,12 +96,19 @@ static inline void builder_bool(struct record_builder *b, enum faa_key key, int6
     builder_item(b, FAA_ITEM_BOOL, 0, key, &value, sizeof(value));
 }
 
-static inline void builder_event(struct record_builder *b, uint64_t ns, const char *name)
+// An event of which `dropped` attributes were left out.
+static inline void builder_cut_event(struct record_builder *b, uint64_t ns, const char *name,
+                                     unsigned dropped)
 {
     unsigned char value[128];
     memcpy(value, &ns, sizeof(ns));
     memcpy(value + sizeof(ns), name, strlen(name));
-    builder_item(b, FAA_ITEM_EVENT, 0, FAA_KEY_NONE, value, sizeof(ns) + strlen(name));
+    builder_item(b, FAA_ITEM_EVENT, 0, (enum faa_key)dropped, value, sizeof(ns) + strlen(name));
+}
+
+static inline void builder_event(struct record_builder *b, uint64_t ns, const char *name)
+{
+    builder_cut_event(b, ns, name, 0);
 }
 
 #endif

@@ -124,6 +124,34 @@ START_TEST(errors_say_what_happened)
 }
 END_TEST
 
+START_TEST(what_blocks_the_event_loop_says_so)
+{
+    builder_begin(&b, FAA_KIND_CLIENT, 1, 2, 1, 1, 4, "SELECT items", "s");
+    builder_bool(&b, FAA_KEY_FAA_EVENT_LOOP_BLOCKING, 1);
+    builder_str(&b, 0, FAA_KEY_CODE_FILE_PATH, "/srv/shop/views.py");
+    builder_int(&b, 0, FAA_KEY_CODE_LINE_NUMBER, 42);
+    add();
+    builder_begin(&b, FAA_KIND_CLIENT, 1, 3, 1, 4, 5, "GET", "r");
+    builder_bool(&b, FAA_KEY_FAA_EVENT_LOOP_BLOCKING, 1);
+    builder_str(&b, 0, FAA_KEY_URL_FULL, "http://localhost/");
+    add();
+    builder_begin(&b, FAA_KIND_INTERNAL, 1, 4, 1, 5, 6, "endpoint", "f");
+    builder_str(&b, 0, FAA_KEY_CODE_FILE_PATH, "/srv/shop/views.py");
+    builder_int(&b, 0, FAA_KEY_CODE_LINE_NUMBER, 40);
+    add();
+    builder_begin(&b, FAA_KIND_SERVER, 1, 1, 0, 0, 300, "GET /", "f");
+    builder_event(&b, 5, "event loop blocked");
+    builder_int(&b, 1, FAA_KEY_FAA_EVENT_LOOP_BLOCKED_US, 150000);
+    builder_event(&b, 6, "event loop blocked");
+    builder_int(&b, 1, FAA_KEY_FAA_EVENT_LOOP_BLOCKED_US, 120300);
+    add();
+    expect("shop  GET /  300.0 ms  blocked the loop 270.3 ms   trace " TRACE_1 "\n"
+           "├─ SELECT items  3.0 ms  blocks the loop at views.py:42\n"
+           "├─ GET  1.0 ms  blocks the loop  http://localhost/\n"
+           "└─ endpoint  1.0 ms\n");
+}
+END_TEST
+
 START_TEST(no_command_reaches_the_terminal)
 {
     builder_begin(&b, FAA_KIND_SERVER, 1, 1, 0, 0, 0,
@@ -322,6 +350,7 @@ int main(void)
     tcase_add_test(tests, a_trace_is_a_tree);
     tcase_add_test(tests, branches_nest_in_the_order_of_their_start);
     tcase_add_test(tests, errors_say_what_happened);
+    tcase_add_test(tests, what_blocks_the_event_loop_says_so);
     tcase_add_test(tests, no_command_reaches_the_terminal);
     tcase_add_test(tests, long_lines_are_cut_and_keep_the_trace_id);
     tcase_add_test(tests, a_line_fits_its_buffer_in_the_worst_case);

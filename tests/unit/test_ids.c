@@ -119,6 +119,26 @@ START_TEST(hex_is_lower_case_and_has_no_nul)
 }
 END_TEST
 
+START_TEST(hex_of_either_case_is_read_from_its_end)
+{
+    uint8_t id[4];
+    ck_assert_int_eq(faa_ids_parse(FAA_STR("00aFb9f0"), id, 4), 0);
+    ck_assert_mem_eq(id, ((const uint8_t[]){0x00, 0xaf, 0xb9, 0xf0}), 4);
+    ck_assert_int_eq(faa_ids_parse(FAA_STR("abc"), id, 4), 0);
+    ck_assert_mem_eq(id, ((const uint8_t[]){0x00, 0x00, 0x0a, 0xbc}), 4);
+    ck_assert(!faa_ids_is_zero(id, 4));
+    ck_assert_int_eq(faa_ids_parse(FAA_STR("0"), id, 4), 0);
+    ck_assert(faa_ids_is_zero(id, 4));
+    ck_assert_int_eq(faa_ids_parse(FAA_STR(""), id, 4), -1);
+    ck_assert_int_eq(faa_ids_parse(FAA_STR("000000000"), id, 4), -1);
+    for (int c = 0; c < 256; c++) {
+        char digits[] = {'1', (char)c, '2'};
+        int good = c != 0 && strchr("0123456789abcdefABCDEF", c) != NULL;
+        ck_assert_int_eq(faa_ids_parse((struct faa_str){digits, 3}, id, 4), good ? 0 : -1);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("ids");
@@ -129,6 +149,7 @@ int main(void)
     tcase_add_test(cases, every_bit_is_set_in_about_half_of_the_ids);
     tcase_add_test(cases, a_forked_child_with_a_new_seed_makes_other_ids);
     tcase_add_test(cases, hex_is_lower_case_and_has_no_nul);
+    tcase_add_test(cases, hex_of_either_case_is_read_from_its_end);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -62,6 +62,11 @@ START_TEST(inputs_of_validation_errors_are_left_out)
     static const struct redaction cases[] = {
         {"1 validation error:\n  {'type': 'int_parsing', 'loc': ('query', 'n'), 'input': 's3cr3t'}",
          "1 validation error:"},
+        {"1 validation error:\n  {'loc': ('query', 'n'), 'msg': 's3cr3t'}", "1 validation error:"},
+        {"2 validation errors for Request\nbody -> stock -> s3cr3t\n  value is not a valid integer",
+         "2 validation errors"},
+        {"[{'type': 'missing', 'loc': ('body', 's3cr3t'), 'input': {}}]", ""},
+        {"1 validation error for WebSocket\nquery -> n\n  s3cr3t", "1 validation error"},
         {"1 validation error for Item\nprice\n  Input should be a valid number [type=float_type, "
          "input_value='s3cr3t', input_type=str]\n    For further information",
          "1 validation error for Item\nprice\n  Input should be a valid number [type=float_type, "

@@ -114,7 +114,8 @@ START_TEST(every_field_of_a_span_is_encoded)
     builder_texts(b, "vendor=1,other=2", "it broke");
     b->u.head.status = FAA_STATUS_ERROR;
     b->u.head.flags |= FAA_FLAG_IS_REMOTE;
-    b->u.head.dropped = 3;
+    b->u.head.dropped_attributes = 3;
+    b->u.head.dropped_events = 4;
     builder_str(b, 0, FAA_KEY_URL_FULL, "http://h/");
     builder_int(b, 0, FAA_KEY_SERVER_PORT, -1);
     builder_bool(b, FAA_KEY_HTTP_ROUTE, 1);
@@ -135,6 +136,7 @@ START_TEST(every_field_of_a_span_is_encoded)
     ck_assert_uint_eq(s->end_time_unix_nano, b->u.head.end_ns);
     ck_assert_uint_eq(s->flags, 0x301);
     ck_assert_uint_eq(s->dropped_attributes_count, 3);
+    ck_assert_uint_eq(s->dropped_events_count, 4);
     ck_assert_int_eq(s->status->code, FAA_STATUS_ERROR);
     ck_assert_str_eq(s->status->message, "it broke");
     ck_assert_uint_eq(s->n_attributes, 4);
@@ -166,7 +168,7 @@ START_TEST(events_keep_their_own_attributes)
     builder_str(b, 1, FAA_KEY_EXCEPTION_TYPE, "ValueError");
     builder_str(b, 0, FAA_KEY_URL_SCHEME, "http");
     builder_str(b, 1, FAA_KEY_EXCEPTION_MESSAGE, "bad");
-    builder_event(b, 78, "");
+    builder_cut_event(b, 78, "", 65535);
     builder_event(b, 79, "retry");
     builder_int(b, 1, FAA_KEY_HTTP_REQUEST_RESEND_COUNT, 2);
     add(b);
@@ -181,7 +183,9 @@ START_TEST(events_keep_their_own_attributes)
     ck_assert_uint_eq(s->events[0]->n_attributes, 2);
     expect_str(s->events[0]->attributes[0], "exception.type", "ValueError");
     expect_str(s->events[0]->attributes[1], "exception.message", "bad");
+    ck_assert_uint_eq(s->events[0]->dropped_attributes_count, 0);
     ck_assert_uint_eq(s->events[1]->n_attributes, 0);
+    ck_assert_uint_eq(s->events[1]->dropped_attributes_count, 65535);
     ck_assert_uint_eq(s->events[2]->n_attributes, 1);
     expect_int(s->events[2]->attributes[0], "http.request.resend_count", 2);
 }

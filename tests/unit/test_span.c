@@ -159,7 +159,8 @@ START_TEST(what_is_set_comes_out_of_the_ring)
     ck_assert_mem_eq(record->span_id, span.context.span_id, 8);
     ck_assert_uint_eq(record->flags,
                       FAA_FLAG_SAMPLED | FAA_FLAG_HAS_IS_REMOTE | FAA_FLAG_IS_REMOTE);
-    ck_assert_uint_eq(record->dropped, 0);
+    ck_assert_uint_eq(record->dropped_attributes, 0);
+    ck_assert_uint_eq(record->dropped_events, 0);
     ck_assert_uint_eq(record->item_count, 7);
     ck_assert_uint_ge(record->end_ns, record->start_ns);
     ck_assert_uint_lt(faa_clock_wall_ns() - record->start_ns, 60000000000u);
@@ -219,6 +220,26 @@ START_TEST(times_follow_what_the_caller_says_and_never_run_backwards)
 END_TEST
 
 // ---- parents ----------------------------------------------------------------------------------
+
+START_TEST(a_start_in_the_past_moves_both_clocks)
+{
+    struct faa_span span;
+    struct faa_record_view view;
+    faa_span_start(&span, FAA_KIND_INTERNAL, "test", NULL);
+    uint64_t wall = span.start_ns, mono = span.start_mono_ns;
+    faa_span_set_start(&span, mono - 5000000);
+    ck_assert_uint_eq(span.start_ns, wall - 5000000);
+    uint64_t now = faa_span_now(&span);
+    ck_assert_uint_ge(now, wall); // The time gone by is counted from the new start.
+    ck_assert_uint_le(now - wall, faa_clock_mono_ns() - mono);
+    end_and_take(&span, &view);
+    ck_assert_uint_eq(view.record->start_ns, wall - 5000000);
+    ck_assert_uint_ge(view.record->end_ns, wall);
+    faa_span_set_start(&span, mono); // It has ended: nothing to move.
+    ck_assert_uint_eq(span.start_ns, wall - 5000000);
+    faa_span_fini(&span);
+}
+END_TEST
 
 START_TEST(without_a_parent_a_sampled_trace_begins)
 {
@@ -315,6 +336,66 @@ END_TEST
 
 // ---- status and end ---------------------------------------------------------------------------
 
+START_TEST(baggage_is_shared_by_all_spans_of_a_request)
+{
+    struct faa_str list = FAA_STR("a=1,b=2");
+    struct faa_span_context remote = remote_parent();
+    struct faa_span server, child, other;
+    remote.baggage = faa_baggage_new(&list, 1);
+    struct faa_baggage *baggage = remote.baggage;
+    faa_span_start(&server, FAA_KIND_SERVER, "t", &remote);
+    faa_baggage_unref(baggage);
+    faa_span_start(&child, FAA_KIND_CLIENT, "t", &server.context);
+    ck_assert_ptr_eq(server.context.baggage, baggage);
+    faa_span_end(&server, 0);
+    ck_assert_ptr_eq(server.context.baggage, baggage); // Until fini.
+    faa_span_fini(&server);
+    ck_assert_ptr_null(server.context.baggage);
+    ck_assert(faa_str_eq(faa_baggage_text(child.context.baggage), list));
+    // No trace, but baggage: a new trace has it.
+    memset(&remote, 0, sizeof(remote));
+    remote.baggage = child.context.baggage;
+    faa_span_start(&other, FAA_KIND_SERVER, "t", &remote);
+    faa_span_fini(&child);
+    ck_assert(faa_str_eq(faa_baggage_text(other.context.baggage), list));
+    ck_assert(other.recording && has_trace(&other.context));
+    ck_assert_uint_eq(other.parent_remote, 0);
+    faa_span_fini(&other);
+}
+END_TEST
+
+START_TEST(the_parent_decides_where_it_has_decided)
+{
+    static const struct {
+        int trace, flags, sampling, sampled;
+    } cases[] = {
+        {1, 0, FAA_SAMPLING_BY_PARENT, 0}, {1, 1, FAA_SAMPLING_BY_PARENT, 1},
+        {1, 0, FAA_SAMPLING_DEFERRED, 1},  {0, 0, FAA_SAMPLING_BY_PARENT, 1},
+        {0, 0, FAA_SAMPLING_ORDERED, 0},   {0, 1, FAA_SAMPLING_ORDERED, 1},
+    };
+    for (size_t i = 0; i < FAA_COUNT(cases); i++) {
+        struct faa_span_context parent = remote_parent();
+        struct faa_span span, child;
+        if (!cases[i].trace)
+            memset(&parent, 0, sizeof(parent));
+        parent.flags = (uint8_t)cases[i].flags;
+        parent.sampling = (uint8_t)cases[i].sampling;
+        parent.debug = 1;
+        faa_span_start(&span, FAA_KIND_SERVER, "t", &parent);
+        faa_span_start(&child, FAA_KIND_CLIENT, "t", &span.context);
+        ck_assert_msg(span.context.flags == cases[i].sampled, "case %zu", i);
+        ck_assert_uint_eq(span.recording, span.context.flags);
+        ck_assert_uint_eq(span.context.sampling, FAA_SAMPLING_BY_PARENT);
+        ck_assert_int_eq(memcmp(span.context.trace_id, parent.trace_id, 16) == 0, cases[i].trace);
+        ck_assert_uint_eq(child.context.flags, span.context.flags);
+        ck_assert_uint_eq(child.context.debug, 1);
+        ck_assert_mem_eq(child.context.trace_id, span.context.trace_id, 16);
+        faa_span_fini(&child);
+        faa_span_fini(&span);
+    }
+}
+END_TEST
+
 START_TEST(an_error_stays_an_error)
 {
     struct faa_span span;
@@ -406,11 +487,12 @@ START_TEST(too_many_attributes_are_counted)
     struct faa_span span;
     struct faa_record_view view;
     faa_span_start(&span, FAA_KIND_SERVER, "t", NULL);
-    for (int i = 0; i < FAA_SPAN_ATTRIBUTES_MAX + 5; i++)
+    for (int i = 0; i < FAA_SPAN_COUNT_MAX + 5; i++)
         faa_span_set_int(&span, FAA_KEY_SERVER_PORT, i);
     end_and_take(&span, &view);
-    ck_assert_uint_eq(view.record->item_count, FAA_SPAN_ATTRIBUTES_MAX);
-    ck_assert_uint_eq(view.record->dropped, 5);
+    ck_assert_uint_eq(view.record->item_count, FAA_SPAN_COUNT_MAX);
+    ck_assert_uint_eq(view.record->dropped_attributes, 5);
+    ck_assert_uint_eq(view.record->dropped_events, 0);
     faa_span_fini(&span);
 }
 END_TEST
@@ -429,7 +511,9 @@ START_TEST(an_event_without_room_takes_its_attributes_along)
     faa_span_add_event(&span, (struct faa_str){text, sizeof(text)});
     faa_span_event_set_int(&span, FAA_KEY_SERVER_PORT, 1);
     faa_span_event_set_str(&span, FAA_KEY_URL_PATH, FAA_STR("/"));
-    ck_assert_uint_eq(span.dropped, 4);
+    // Its attributes went with it, and are nobody else's.
+    ck_assert_uint_eq(span.dropped_attributes, 1);
+    ck_assert_uint_eq(span.dropped_events, 1);
     faa_span_add_event(&span, FAA_STR("kept too"));
     faa_span_event_set_int(&span, FAA_KEY_SERVER_PORT, 2);
     ck_assert_uint_le(span.items_len, FAA_SPAN_ITEMS_MAX);
@@ -471,7 +555,7 @@ START_TEST(memory_that_runs_out_costs_attributes_and_nothing_else)
         while (faa_record_next(&view, &item) > 0)
             ;
         ck_assert_uint_eq(item.key, FAA_KEY_CLIENT_PORT);
-        dropped = view.record->dropped;
+        dropped = view.record->dropped_attributes;
         // Six things may be missing: tracestate, four values, message.
         ck_assert_uint_eq(dropped, 6u - (view.record->item_count - 2u) - (view.tracestate.n > 0) -
                                        (view.message.n > 0));
@@ -491,7 +575,7 @@ START_TEST(any_sequence_of_calls_gives_a_record_that_opens)
         struct faa_span span;
         struct faa_record_view view;
         struct faa_span_context parent = remote_parent();
-        uint32_t asked = 0;
+        uint32_t asked = 0, in_event = 0;
         faa_span_start(&span, FAA_KIND_SERVER, "t", seed & 1 ? &parent : NULL);
         for (uint64_t step = 0; step < seed % 200; step++) {
             uint64_t r = faa_random_mix(seed << 16 | step);
@@ -518,10 +602,12 @@ START_TEST(any_sequence_of_calls_gives_a_record_that_opens)
                 break;
             case 5:
                 faa_span_event_set_str(&span, key, text);
-                break;
+                in_event += span.in_event;
+                continue;
             case 6:
                 faa_span_event_set_int(&span, key, (int64_t)r);
-                break;
+                in_event += span.in_event;
+                continue;
             default:
                 faa_span_set_str(&span, key, text);
                 break;
@@ -529,9 +615,15 @@ START_TEST(any_sequence_of_calls_gives_a_record_that_opens)
             asked++;
         }
         end_and_take(&span, &view);
-        if (view.record->item_count + view.record->dropped != asked)
-            ck_abort_msg("seed %lu: %u + %u of %u", (unsigned long)seed, view.record->item_count,
-                         view.record->dropped, asked);
+        const struct faa_record *record = view.record;
+        uint32_t kept = record->item_count, dropped = 0;
+        struct faa_item_view item;
+        while (faa_record_next(&view, &item) > 0)
+            dropped += item.dropped;
+        dropped += record->dropped_attributes + record->dropped_events;
+        if (kept + dropped != asked + in_event)
+            ck_abort_msg("seed %lu: %u + %u of %u", (unsigned long)seed, kept, dropped,
+                         asked + in_event);
         faa_span_fini(&span);
     }
 }
@@ -546,10 +638,13 @@ int main(void)
     tcase_add_test(cases, what_is_set_comes_out_of_the_ring);
     tcase_add_test(cases, an_empty_span_is_a_record);
     tcase_add_test(cases, times_follow_what_the_caller_says_and_never_run_backwards);
+    tcase_add_test(cases, a_start_in_the_past_moves_both_clocks);
     tcase_add_test(cases, without_a_parent_a_sampled_trace_begins);
     tcase_add_test(cases, a_child_outlives_its_parent);
     tcase_add_test(cases, an_unsampled_parent_makes_unsampled_children_without_records);
     tcase_add_test(cases, a_tracestate_that_may_not_travel_is_left_behind);
+    tcase_add_test(cases, baggage_is_shared_by_all_spans_of_a_request);
+    tcase_add_test(cases, the_parent_decides_where_it_has_decided);
     tcase_add_test(cases, an_error_stays_an_error);
     tcase_add_test(cases, ending_twice_leaves_one_record_and_abandoning_none);
     tcase_add_test(cases, long_text_is_cut_on_a_character_boundary);

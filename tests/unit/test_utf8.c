@@ -133,6 +133,52 @@ START_TEST(random_bytes_give_what_a_slow_decoder_gives)
 }
 END_TEST
 
+START_TEST(ascii_is_copied_whole_and_anything_else_is_told)
+{
+    for (size_t n = 0; n < 40; n++) {
+        // Blocks of the exact sizes, so that a sanitizer sees a byte too far.
+        char *in = malloc(n ? n : 1), *out = malloc(FAA_UTF8_WORDS(n));
+        ck_assert(in && out);
+        for (size_t i = 0; i < n; i++)
+            in[i] = (char)(1 + (i * 61) % 127);
+        struct faa_str text = {in, n};
+        memset(out, 'x', FAA_UTF8_WORDS(n));
+        ck_assert_int_eq(faa_utf8_copy_ascii(text, out), 1);
+        if (n)
+            ck_assert_mem_eq(out, in, n);
+        for (size_t i = n; i < FAA_UTF8_WORDS(n); i++)
+            ck_assert_int_eq(out[i], 0);
+        for (size_t i = 0; i < n; i++) {
+            char saved = in[i];
+            in[i] = '\0';
+            ck_assert_int_eq(faa_utf8_copy_ascii(text, out), 0);
+            in[i] = '\x80';
+            ck_assert_int_eq(faa_utf8_copy_ascii(text, out), 0);
+            in[i] = '\xff';
+            ck_assert_int_eq(faa_utf8_copy_ascii(text, out), 0);
+            in[i] = saved;
+        }
+        free(in);
+        free(out);
+    }
+    ck_assert_uint_eq(FAA_UTF8_WORDS(0), 8);
+    ck_assert_uint_eq(FAA_UTF8_WORDS(7), 8);
+    ck_assert_uint_eq(FAA_UTF8_WORDS(8), 16);
+}
+END_TEST
+
+START_TEST(a_prefix_counts_characters)
+{
+    // One, two, three and four bytes.
+    struct faa_str text = FAA_STR("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z");
+    static const size_t ends[] = {0, 1, 3, 6, 10, 11, 11, 11};
+    for (size_t chars = 0; chars < FAA_COUNT(ends); chars++)
+        ck_assert_uint_eq(faa_utf8_prefix(text, chars), ends[chars]);
+    ck_assert_uint_eq(faa_utf8_prefix(text, SIZE_MAX), text.n);
+    ck_assert_uint_eq(faa_utf8_prefix((struct faa_str){NULL, 0}, 3), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("utf8");
@@ -141,6 +187,8 @@ int main(void)
     tcase_add_test(cases, valid_text_stays_as_it_is);
     tcase_add_test(cases, each_invalid_byte_becomes_the_replacement_character);
     tcase_add_test(cases, text_is_cut_on_a_character_boundary);
+    tcase_add_test(cases, ascii_is_copied_whole_and_anything_else_is_told);
+    tcase_add_test(cases, a_prefix_counts_characters);
     tcase_add_test(cases, random_bytes_give_what_a_slow_decoder_gives);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

@@ -16,7 +16,7 @@ import time
 from contextlib import asynccontextmanager
 
 import requests
-from fastapi import FastAPI, HTTPException, WebSocket
+from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, WebSocket
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -141,6 +141,20 @@ async def unanswered(websocket: WebSocket):
     raise ValueError("before the handshake")
 
 
+async def setting():
+    return "set"
+
+
+async def dependent(setting=Depends(setting)):
+    yield setting
+
+
+@app.get("/steps")
+async def steps(number: int, tasks: BackgroundTasks, dependent=Depends(dependent)):
+    tasks.add_task(setting)
+    return number
+
+
 @app.get("/types")
 async def types():
     """Finds the agent's types: nothing of it is importable."""
@@ -149,14 +163,17 @@ async def types():
             seen_types.add(type(value))
 
 
-def scope_of(path):
-    headers = [(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
+def scope_of(path, query=b"a=1&sig=hidden"):
+    headers = [
+        (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        (b"baggage", b"a=1"),
+    ]
     return {
         "type": "http",
         "method": "GET",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"a=1&sig=hidden",
+        "query_string": query,
         "headers": headers,
         "http_version": "1.1",
         "scheme": "http",
@@ -220,6 +237,8 @@ async def serve_round():
     for path in ("/sql/x", "/sql-fails", "/missing", "/call", "/call-fails", "/stream", "/none",
                  "/refused"):
         await app(scope_of(path), receive, send)
+    for query in (b"number=1", b"number=x"):
+        await app(scope_of("/steps", query), receive, send)
     for path, sender in (("/raises", send), ("/group", send), ("/missing", broken_send)):
         try:
             await app(scope_of(path), receive, sender)

@@ -2,6 +2,7 @@
 """A real Jaeger on free ports, and its query API."""
 
 import base64
+import json
 import os
 import socket
 from pathlib import Path
@@ -16,7 +17,14 @@ from .otlp import Span, describe, flatten
 from .process import TOP, Process
 
 CONFIG = TOP / "tests" / "jaeger" / "config.yaml"
-_PORTS = ("OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "JAEGER_UI_PORT", "JAEGER_QUERY_GRPC_PORT")
+_PORTS = (
+    "OTLP_GRPC_PORT",
+    "OTLP_HTTP_PORT",
+    "JAEGER_UI_PORT",
+    "JAEGER_QUERY_GRPC_PORT",
+    "JAEGER_SAMPLING_GRPC_PORT",
+    "JAEGER_SAMPLING_HTTP_PORT",
+)
 
 
 class Jaeger:
@@ -30,6 +38,8 @@ class Jaeger:
         assert config.is_file(), f"Jaeger's configuration {config} is missing"
         self._command = [binary, "--config", str(config)]
         self._directory = directory
+        self._strategies = directory / "strategies.json"
+        self.set_strategies({})
         for attempt in range(5):
             if self._start(attempt):
                 return
@@ -40,8 +50,11 @@ class Jaeger:
         self.grpc_endpoint = f"http://127.0.0.1:{ports['OTLP_GRPC_PORT']}"
         self.http_endpoint = f"http://127.0.0.1:{ports['OTLP_HTTP_PORT']}"
         self.ui = f"http://127.0.0.1:{ports['JAEGER_UI_PORT']}"
+        self.sampling_endpoint = f"http://127.0.0.1:{ports['JAEGER_SAMPLING_GRPC_PORT']}"
+        self.sampling_http = f"http://127.0.0.1:{ports['JAEGER_SAMPLING_HTTP_PORT']}"
         env = {name: str(port) for name, port in ports.items()}
         env |= {"PATH": os.environ["PATH"], "HOME": str(self._directory)}
+        env["JAEGER_SAMPLING_FILE"] = str(self._strategies)
         log = self._directory / f"jaeger-{attempt}"
         self.process = Process(self._command, env, self._directory, log)
         self._client = httpx.Client(base_url=self.ui, trust_env=False, timeout=scaled(20))
@@ -71,6 +84,22 @@ class Jaeger:
         """Ends Jaeger and forgets its traces."""
         self._client.close()
         self.process.kill()
+
+    def set_strategies(self, services: dict[str, dict[str, Any]]) -> None:
+        """Replaces the sampling strategies: of each service a strategy as in Jaeger's file format
+        ({"type": "probabilistic", "param": 0.5}); the others have all their spans sampled.
+
+        A Jaeger that runs takes them over soon.
+        """
+        strategies = {
+            "service_strategies": [
+                {"service": name, **strategy} for name, strategy in services.items()
+            ],
+            "default_strategy": {"type": "probabilistic", "param": 1},
+        }
+        written = self._strategies.with_suffix(".new")
+        written.write_text(json.dumps(strategies))
+        written.replace(self._strategies)
 
     def services(self) -> list[str]:
         """Returns the names of the services that have sent spans."""

@@ -19,6 +19,7 @@ class Event:
     name: str
     time_ns: int
     attributes: dict[str, Any]
+    dropped_attributes: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Span:
     resource: dict[str, Any]
     scope_name: str
     scope_version: str
+    dropped_attributes: int = 0
+    dropped_events: int = 0
 
     @property
     def service(self) -> Any:
@@ -105,7 +108,12 @@ def flatten(resource_spans: Iterable[trace_pb2.ResourceSpans]) -> list[Span]:
                 status=_STATUS.get(span.status.code, str(span.status.code)),
                 status_message=span.status.message,
                 events=[
-                    Event(event.name, event.time_unix_nano, attributes(event.attributes))
+                    Event(
+                        event.name,
+                        event.time_unix_nano,
+                        attributes(event.attributes),
+                        event.dropped_attributes_count,
+                    )
                     for event in span.events
                 ],
                 links=[
@@ -122,6 +130,8 @@ def flatten(resource_spans: Iterable[trace_pb2.ResourceSpans]) -> list[Span]:
                 resource=attributes(resource.resource.attributes),
                 scope_name=scope.scope.name,
                 scope_version=scope.scope.version,
+                dropped_attributes=span.dropped_attributes_count,
+                dropped_events=span.dropped_events_count,
             )
         )
     return spans

@@ -40,8 +40,13 @@ class Traced:
         self.server = server
         self.receiver = receiver
 
-    def get(
+    def get(self, path: str, **options: Any) -> Call:
+        """GETs a path as ask() does."""
+        return self.ask("GET", path, **options)
+
+    def ask(
         self,
+        method: str,
         path: str,
         *,
         until: Callable[[list[Span]], object] = lambda spans: True,
@@ -49,13 +54,14 @@ class Traced:
         headers: dict[str, str] | None = None,
         **options: Any,
     ) -> Call:
-        """GETs a path as part of a new trace; returns when its SERVER span has come.
+        """Sends a request as part of a new trace; returns when its SERVER span has come.
 
         Spans that ended before the SERVER span have come by then; `until(spans)` waits for more.
         """
         trace_id, caller = os.urandom(16).hex(), os.urandom(8).hex()
         trace = {"traceparent": f"00-{trace_id}-{caller}-{flags}"}
-        response = self.server.get(path, headers={**trace, **(headers or {})}, **options)
+        headers = {**trace, **(headers or {})}
+        response = self.server.client.request(method, path, headers=headers, **options)
 
         def mine(spans: list[Span]) -> list[Span]:
             return [span for span in spans if span.trace_id == trace_id]
