@@ -8,10 +8,10 @@ from harness.process import Runner
 from harness.receiver import HttpReceiver
 from harness.target import Target
 
-ROUND = 150  # Times fifteen requests.
-ROUNDS = 4
+ROUND = 120  # Times sixteen requests.
+ROUNDS = 6
 # A leak grows in every round; caches and buffers grow now and then. One small allocation for every
-# time that the fifteen requests were served is more.
+# time that the sixteen requests were served is more.
 BYTES = ROUND * 64
 OBJECTS = ROUND // 2
 
@@ -37,7 +37,7 @@ def test_memory_does_not_grow_with_requests(
     for what, limit in (("objects", OBJECTS), ("bytes", BYTES)):
         growth = [after[what] - before[what] for before, after in itertools.pairwise(rounds)]
         assert min(growth) < limit, (what, growth)
-    assert len(receiver.spans) > ROUND * ROUNDS * 15
+    assert len(receiver.spans) > ROUND * ROUNDS * 16
 
 
 def test_request_that_nobody_finishes_is_collected(run: Runner, receiver: HttpReceiver) -> None:

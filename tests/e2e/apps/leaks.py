@@ -234,8 +234,9 @@ async def start():
 async def serve_round():
     for path in ("/echo", "/unanswered"):
         await converse(path)
-    for path in ("/sql/x", "/sql-fails", "/missing", "/call", "/call-fails", "/stream", "/none",
-                 "/refused"):
+    for path in (
+        "/sql/x", "/sql-fails", "/missing", "/call", "/call-fails", "/stream", "/none", "/refused"
+    ):  # fmt: skip
         await app(scope_of(path), receive, send)
     for query in (b"number=1", b"number=x"):
         await app(scope_of("/steps", query), receive, send)
