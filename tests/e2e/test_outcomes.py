@@ -169,10 +169,14 @@ def test_answer_that_breaks_off(bare: Served, path: str) -> None:
     assert "http.response.body.size" not in span.attributes
 
 
-def test_answer_that_breaks_off_where_the_server_does_not_tell(serve: Serve) -> None:
-    served = serve("outcomes:app")
-    _, span = served.get("/in-process/transport")
-    assert OUTCOME not in span.attributes
+def test_answer_that_breaks_off_where_nobody_tells_why(served: Served) -> None:
+    """A caller within the process is no server that knows whether the client is there."""
+    trace_id, headers = new_trace()
+    served.server.get("/in-process/half", headers={"inner-parent": headers["traceparent"]})
+    span = served.edge(trace_id)
+    assert (span.name, span.attributes[OUTCOME]) == ("GET /half", "incomplete")
+    assert (span.status, span.attributes["http.response.status_code"]) == ("UNSET", 200)
+    assert "http.response.body.size" not in span.attributes
 
 
 # Bodies.

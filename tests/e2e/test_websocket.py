@@ -138,7 +138,8 @@ def test_fragments_are_one_message(served: Served) -> None:
 @pytest.mark.parametrize("code", [1000, 1001, 3000, 4999])
 def test_close_code_of_the_client(served: Served, code: int) -> None:
     trace_id, headers = new_trace()
-    served.websocket("/echo/a", headers).close(code, "bye")
+    with served.websocket("/echo/a", headers) as client:
+        client.close(code, "bye")
     span = served.edge(trace_id)
     assert span.attributes["faa.websocket.close_code"] == told(served, code)
     assert (span.status, span.attributes.get("faa.request.outcome")) == ("UNSET", None)
@@ -175,10 +176,10 @@ def test_client_that_vanishes(served: Served, path: str) -> None:
     if path == "/talks" and "hypercorn" in served.server.command:
         pytest.skip("hypercorn lets its application talk to nobody for ever")
     trace_id, headers = new_trace()
-    client = served.websocket(path, headers)
-    if path != "/echo/a":
-        client.recv()
-    reset(client.socket)
+    with served.websocket(path, headers) as client:
+        if path != "/echo/a":
+            client.recv()
+        reset(client.socket)
     span = served.edge(trace_id)
     # Two of uvicorn's implementations say 1005 to the application.
     assert span.attributes.get("faa.websocket.close_code") in (1005, 1006, None)

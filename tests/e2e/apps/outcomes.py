@@ -283,6 +283,14 @@ async def inner_fails() -> None:
     raise ValueError("inside")
 
 
+async def half(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"half", "more_body": True})
+
+
+inner.mount("/half", half)
+
+
 @app.get("/in-process/{how}")
 async def in_process(how: str, request: Request) -> str:
     """Calls another application, with `inner-parent` as that one's traceparent; then itself goes
@@ -298,6 +306,17 @@ async def in_process(how: str, request: Request) -> str:
         transport = httpx.ASGITransport(app=inner, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://inner") as client:
             assert (await client.get("/fails", headers=headers)).status_code == 500
+    elif how == "half":
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "method": "GET", "path": "/half/", "headers": pairs}
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request"}
+
+        async def send(message: Any) -> None:
+            """Takes all."""
+
+        await inner(scope, receive, send)
     else:
         with TestClient(inner) as testing:
             testing.get("/inner/a", headers=headers)
