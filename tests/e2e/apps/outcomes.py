@@ -384,10 +384,6 @@ async def bare(scope: Any, receive: Any, send: Any) -> None:
         return
     if case == "bytearray":
         await send({"type": "http.response.body", "body": bytearray(b"12345"), "more_body": True})
-    if case == "works-after":
-        await send({"type": "http.response.body", "body": b"done"})
-        await asyncio.sleep(0.2)
-        return
     await send({"type": "http.response.body", "body": b"done"})
     if case == "trailers":
         await asyncio.sleep(0.05)
