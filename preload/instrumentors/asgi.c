@@ -27,8 +27,6 @@ static void free_request(void *extra)
 {
     struct faa_request *r = extra;
     faa_clear(&r->headers);
-    faa_clear(&r->receive);
-    faa_clear(&r->send);
     faa_clear(&r->handled);
     free(r);
 }
@@ -140,6 +138,10 @@ static PyObject *call_traced(PyObject *wrapped, PyObject *const *args, size_t na
         PyErr_Clear();
         return result;
     }
+    struct faa_request *r = faa_asgi_request_of(object);
+    r->receive = args[at + 1];
+    r->send = args[at + 2];
+    faa_awaitable_keep(proxy, r->receive, r->send);
     Py_DecRef(result);
     return proxy;
 }
@@ -152,9 +154,6 @@ static PyObject *call_request(PyObject *wrapped, PyObject *const *args, size_t n
     errno = saved;
     if (!object)
         return faa_call(wrapped, args, nargs, NULL);
-    struct faa_request *r = faa_asgi_request_of(object);
-    r->receive = faa_newref(args[at + 1]);
-    r->send = faa_newref(args[at + 2]);
     PyObject *result = call_traced(wrapped, args, nargs, at, object, is_websocket);
     Py_DecRef(object);
     return result;

@@ -56,6 +56,8 @@ static void complete(PyObject *object)
     r->end_ns = faa_asgi_step_cut(object);
     if (r->is_streaming && faa_asgi_client_gone(r) == 1)
         r->outcome = "client_disconnected";
+    if (faa_str_eq(r->method, FAA_STR("HEAD"))) // The server sends none of it.
+        r->body_size = 0;
     if (r->body_size >= 0)
         faa_span_set_int(span, FAA_KEY_HTTP_RESPONSE_BODY_SIZE, r->body_size);
     if (r->status < 500)
@@ -94,11 +96,20 @@ static void see_start(PyObject *object, struct faa_request *r, PyObject *message
     faa_asgi_capture_response(object, message);
 }
 
+// Servers take other buffers than bytes, too, whose size is theirs to know.
+static void add_size(struct faa_request *r, PyObject *body)
+{
+    if (!faa_is_bytes(body))
+        r->body_size = -1;
+    else if (r->body_size >= 0)
+        r->body_size += (int64_t)faa_text(body).n;
+}
+
 static void see_body(PyObject *object, struct faa_request *r, PyObject *message)
 {
     PyObject *body = faa_dict_peek(message, FAA_NAME(body));
     if (body)
-        r->body_size += (int64_t)faa_text(body).n;
+        add_size(r, body);
     if (!is_true(message, FAA_NAME(more_body))) {
         if (!r->has_trailers)
             complete(object);
@@ -123,13 +134,34 @@ static void observe(PyObject *object, PyObject *message)
             complete(object);
     } else if (faa_str_eq(name, FAA_STR("http.response.zerocopysend"))) {
         r->body_size = -1;
-        if (!r->has_trailers && !is_true(message, FAA_NAME(more_body)))
-            complete(object);
+        see_body(object, r, message);
     } else if (faa_str_eq(name, FAA_STR("http.response.pathsend"))) {
         r->body_size = -1;
         if (!r->has_trailers)
             complete(object);
     }
+}
+
+static void sent(PyObject *object, enum faa_outcome outcome, PyObject *value)
+{
+    (void)outcome;
+    (void)value;
+    faa_asgi_request_of(object)->is_sending = 0;
+}
+
+static const struct faa_awaitable_ops send_ops = {.leave = sent};
+
+// Sending may have to wait (a slow client, one that has gone); the framework raises after that.
+static PyObject *watch_sending(PyObject *object, PyObject *result)
+{
+    PyObject *proxy = faa_awaitable_new(result, &send_ops, object);
+    if (!proxy) {
+        PyErr_Clear();
+        return result;
+    }
+    faa_asgi_request_of(object)->is_sending = 1;
+    Py_DecRef(result);
+    return proxy;
 }
 
 PyObject *faa_asgi_http_send_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
@@ -140,7 +172,11 @@ PyObject *faa_asgi_http_send_hook(PyObject *wrapped, PyObject *data, PyObject *c
         observe(data, args[0]);
         errno = saved;
     }
-    return faa_call(wrapped, args, nargsf, kwnames);
+    PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
+    // Of what is complete only a server error goes on.
+    if (result && data && faa_asgi_request_of(data)->end_ns && faa_pyspan(data)->span.recording)
+        result = watch_sending(data, result);
+    return result;
 }
 
 // ---- the end ----------------------------------------------------------------------------------
@@ -200,11 +236,13 @@ void faa_asgi_handle_exception(PyObject *exception)
     if (!object)
         return;
     struct faa_request *r = faa_asgi_request_of(object);
-    int answer = is_answer(exception);
-    faa_clear(&r->handled);
-    r->handled = answer ? NULL : faa_newref((PyObject *)faa_type_of(exception));
-    r->handled_id = exception;
-    faa_span_add_exception(&faa_pyspan(object)->span, exception, answer ? 0 : FAA_WITH_STACK);
+    if (r->handled_id != exception) { // Else its handler has raised it again, to the next handler.
+        int answer = is_answer(exception);
+        faa_clear(&r->handled);
+        r->handled = answer ? NULL : faa_newref((PyObject *)faa_type_of(exception));
+        r->handled_id = exception;
+        faa_span_add_exception(&faa_pyspan(object)->span, exception, answer ? 0 : FAA_WITH_STACK);
+    }
     Py_DecRef(object);
 }
 
@@ -243,8 +281,9 @@ static void enter(PyObject *object)
 // A server error whose exception has not come by now has none: what goes on is background work.
 static void waits(PyObject *object)
 {
+    const struct faa_request *r = faa_asgi_request_of(object);
     faa_asgi_step_ends(object);
-    if (faa_asgi_request_of(object)->end_ns)
+    if (r->end_ns && !r->is_sending)
         faa_asgi_end(object);
 }
 
@@ -268,8 +307,7 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
         faa_asgi_end(object);
     }
     faa_clear(&r->headers);
-    faa_clear(&r->receive);
-    faa_clear(&r->send);
+    r->receive = r->send = NULL;
 }
 
 const struct faa_awaitable_ops faa_asgi_http_ops = {enter, faa_asgi_step_begins, waits, leave};

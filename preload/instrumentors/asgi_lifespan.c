@@ -56,6 +56,15 @@ static void flush(void)
     PyEval_RestoreThread(state);
 }
 
+// hypercorn raises in `send`, over the exception of which the application tells it.
+static PyObject *cause_of(PyObject *exception)
+{
+    PyObject *context = faa_exception_is(exception, "hypercorn.utils", "LifespanFailureError")
+                            ? PyException_GetContext(exception)
+                            : NULL;
+    return context ? context : faa_newref(exception);
+}
+
 static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
 {
     struct lifespan *l = lifespan_of(object);
@@ -63,8 +72,11 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
     if (l->failed) {
         faa_span_set_name(&l->span, faa_str_of(l->failed));
         faa_span_set_status(&l->span, FAA_STATUS_ERROR, FAA_STR(""));
-        if (outcome == FAA_RAISED && value)
-            faa_span_record_exception(&l->span, value);
+        if (outcome == FAA_RAISED && value) {
+            PyObject *cause = cause_of(value);
+            faa_span_record_exception(&l->span, cause);
+            Py_DecRef(cause);
+        }
         faa_span_end(&l->span, 0);
     }
     flush();

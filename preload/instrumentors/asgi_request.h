@@ -25,7 +25,8 @@ struct faa_messages {
 /// What a request's span needs until it ends. Owned by its faa.span object.
 struct faa_request {
     PyObject *headers; ///< scope["headers"]: tells this request from another; NULL when it is over.
-    PyObject *receive, *send; ///< The server's own: at an unusual end they tell about the client.
+    PyObject *receive, *send; ///< The server's own, borrowed from the proxy, NULL when it is over:
+                              ///< at an unusual end they tell about the client.
     PyObject *handled;        ///< Type of the exception that a handler made a response of, or NULL,
     const void *handled_id;   ///< and its address: it may be raised again.
     const char *outcome;      ///< Why it ended before its time, static; NULL: it did not.
@@ -40,6 +41,7 @@ struct faa_request {
                        ///< not.
     int is_at_server;  ///< Seen by a server's edge, and by no framework's yet.
     int has_begun;     ///< The application runs; one that was called and not awaited is no request.
+    int is_sending;    ///< A server error's last part is on its way: its exception comes after it.
     int is_streaming;  ///< A part of the body was sent that is not the last.
     int64_t body_size; ///< Bytes of the response's body so far; -1: not known.
     uint64_t end_ns;   ///< When the response was complete; 0: not yet.

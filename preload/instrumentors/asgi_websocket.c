@@ -78,6 +78,36 @@ PyObject *faa_asgi_websocket_send_hook(PyObject *wrapped, PyObject *data, PyObje
     return faa_call(wrapped, args, nargsf, kwnames);
 }
 
+// A refused handshake has no connection that could close.
+static int is_refused(const struct faa_request *r)
+{
+    return r->status && r->status != 101;
+}
+
+// hypercorn says 1006 of every client. Where the client has said goodbye, its connection
+// (wsproto's) is no longer open; with which code, nobody has kept.
+static int has_said_goodbye(const struct faa_request *r)
+{
+    PyObject *stream = NULL, *connection = NULL, *state = NULL, *name = NULL;
+    int yes = r->send && faa_getattr(r->send, FAA_NAME(__self__), &stream) == 1 &&
+              faa_getattr(stream, FAA_NAME(connection), &connection) == 1 &&
+              faa_getattr(connection, FAA_NAME(state), &state) == 1 &&
+              faa_getattr(state, FAA_NAME(name), &name) == 1 &&
+              (faa_str_eq(faa_text(name), FAA_STR("CLOSED")) ||
+               faa_str_eq(faa_text(name), FAA_STR("REMOTE_CLOSING")));
+    Py_DecRef(stream);
+    Py_DecRef(connection);
+    Py_DecRef(state);
+    Py_DecRef(name);
+    return yes;
+}
+
+static int code_of(const struct faa_request *r, PyObject *message)
+{
+    int code = int_of(message, FAA_NAME(code), NO_CODE);
+    return code == ABNORMAL && has_said_goodbye(r) ? NO_CODE : code;
+}
+
 static void see_received(PyObject *object, enum faa_outcome outcome, PyObject *message)
 {
     struct faa_request *r = faa_asgi_request_of(object);
@@ -87,8 +117,8 @@ static void see_received(PyObject *object, enum faa_outcome outcome, PyObject *m
     struct faa_str name = type_of(message, &type);
     if (faa_str_eq(name, FAA_STR("websocket.receive")))
         count(&r->received, message);
-    else if (faa_str_eq(name, FAA_STR("websocket.disconnect")))
-        note_close(object, int_of(message, FAA_NAME(code), NO_CODE));
+    else if (faa_str_eq(name, FAA_STR("websocket.disconnect")) && !is_refused(r))
+        note_close(object, code_of(r, message));
     Py_DecRef(type);
 }
 
@@ -135,6 +165,39 @@ static void set_messages(struct faa_span *span, const struct faa_request *r)
     faa_span_set_int(span, FAA_KEY_FAA_WEBSOCKET_BYTES_SENT, (int64_t)r->sent.bytes);
 }
 
+// Where the application has left the handshake without an answer, the server refuses it.
+static void note_servers_answer(struct faa_span *span, struct faa_request *r)
+{
+    if (r->status || r->outcome || r->close_code)
+        return;
+    if (span->status != FAA_STATUS_ERROR) {
+        faa_span_set_status(span, FAA_STATUS_ERROR, FAA_STR("the handshake is not answered"));
+        faa_span_set_str(span, FAA_KEY_ERROR_TYPE, FAA_STR("incomplete_response"));
+    }
+    if (r->is_served)
+        r->status = 500;
+}
+
+static void note_end(PyObject *object, enum faa_outcome outcome, PyObject *value)
+{
+    struct faa_request *r = faa_asgi_request_of(object);
+    struct faa_span *span = &faa_pyspan(object)->span;
+    if (outcome == FAA_RAISED && value)
+        faa_asgi_note_failure(object, value);
+    else if (outcome == FAA_CLOSED)
+        r->outcome = "cancelled";
+    // To leave is how a connection ends; only to vanish is unusual.
+    if (r->close_code)
+        r->outcome = r->close_code == ABNORMAL ? "client_disconnected" : NULL;
+    if (r->close_code == INTERNAL_ERROR && span->status != FAA_STATUS_ERROR) {
+        faa_span_set_status(span, FAA_STATUS_ERROR, FAA_STR(""));
+        faa_span_set_str(span, FAA_KEY_ERROR_TYPE, FAA_STR("1011"));
+    }
+    note_servers_answer(span, r);
+    if (r->status != 101) // A path that nothing behind the mount knows is refused, not "not found".
+        r->has_mount = 0;
+}
+
 static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
 {
     struct faa_request *r = faa_asgi_request_of(object);
@@ -142,23 +205,12 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
     faa_asgi_step_ends(object);
     faa_context_deactivate(object);
     if (r->has_begun && span->recording) {
-        if (outcome == FAA_RAISED && value)
-            faa_asgi_note_failure(object, value);
-        else if (outcome == FAA_CLOSED)
-            r->outcome = "cancelled";
-        // To leave is how a connection ends; only to vanish is unusual.
-        if (r->close_code)
-            r->outcome = r->close_code == ABNORMAL ? "client_disconnected" : NULL;
-        if (r->close_code == INTERNAL_ERROR && span->status != FAA_STATUS_ERROR) {
-            faa_span_set_status(span, FAA_STATUS_ERROR, FAA_STR(""));
-            faa_span_set_str(span, FAA_KEY_ERROR_TYPE, FAA_STR("1011"));
-        }
+        note_end(object, outcome, value);
         set_messages(span, r);
         faa_asgi_end(object);
     }
     faa_clear(&r->headers);
-    faa_clear(&r->receive);
-    faa_clear(&r->send);
+    r->receive = r->send = NULL;
 }
 
 const struct faa_awaitable_ops faa_asgi_websocket_ops = {

@@ -36,29 +36,32 @@ static PyObject *mount_hook(PyObject *wrapped, PyObject *data, PyObject *const *
     return faa_call(wrapped, args, nargsf, kwnames);
 }
 
-// Called with a raised exception and the handlers there are; what it returns is about to handle it.
-static PyObject *lookup_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
-                             size_t nargsf, PyObject *kwnames)
+// Asked about a handler when one has been found for the exception that is being handled, by its
+// class or by its status.
+static PyObject *handler_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                              size_t nargsf, PyObject *kwnames)
 {
     (void)data;
-    PyObject *handler = faa_call(wrapped, args, nargsf, kwnames);
-    size_t n = FAA_NARGS(nargsf);
-    if (handler && handler != Py_None && n >= 1 && faa_is_exception(args[n - 1])) {
+    PyObject *type, *value, *traceback;
+    PyErr_GetExcInfo(&type, &value, &traceback);
+    if (value && value != Py_None) {
         struct faa_err e = faa_err_save();
-        faa_asgi_handle_exception(args[n - 1]);
+        faa_asgi_handle_exception(value);
         faa_err_restore(&e);
     }
-    return handler;
+    Py_DecRef(type);
+    Py_DecRef(value);
+    Py_DecRef(traceback);
+    return faa_call(wrapped, args, nargsf, kwnames);
 }
 
-// Where it is depends on the version (before 0.28 it is a method); without it handled exceptions
-// are not recorded, and all else is.
+// Where it is depends on the version; without it handled exceptions are not recorded, and all else
+// is.
 static void hook_handlers(void)
 {
     static const struct faa_patch places[] = {
-        {"starlette._exception_handler:_lookup_exception_handler", lookup_hook},
-        {"starlette.middleware.exceptions:ExceptionMiddleware._lookup_exception_handler",
-         lookup_hook},
+        {"starlette._exception_handler:is_async_callable", handler_hook},
+        {"starlette.middleware.exceptions:is_async_callable", handler_hook}, // Before 0.28.
     };
     if (faa_patch_all(&places[0], 1) && faa_patch_all(&places[1], 1))
         faa_debug("starlette: exceptions with a handler are not recorded");

@@ -16,6 +16,7 @@ struct awaitable {
     PyObject *inner;
     PyObject *iter; // What is stepped: `inner` itself if it is a coroutine.
     PyObject *data;
+    PyObject *kept[2]; // See faa_awaitable_keep.
     PyObject *weakrefs;
     const struct faa_awaitable_ops *ops;
     enum phase phase;
@@ -32,6 +33,8 @@ static void finish(struct awaitable *a, enum faa_outcome outcome, PyObject *valu
     a->phase = FINISHED;
     int saved = errno;
     a->ops->leave(a->data, outcome, value);
+    for (size_t i = 0; i < FAA_COUNT(a->kept); i++)
+        faa_clear(&a->kept[i]);
     errno = saved;
 }
 
@@ -237,6 +240,8 @@ static int awaitable_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(a->inner);
     Py_VISIT(a->iter);
     Py_VISIT(a->data);
+    for (size_t i = 0; i < FAA_COUNT(a->kept); i++)
+        Py_VISIT(a->kept[i]);
     return faa_visit_type(self, visit, arg);
 }
 
@@ -320,9 +325,17 @@ PyObject *faa_awaitable_new(PyObject *inner, const struct faa_awaitable_ops *ops
     a->inner = faa_newref(inner);
     a->iter = NULL;
     a->data = faa_newref(data);
+    a->kept[0] = a->kept[1] = NULL;
     a->weakrefs = NULL;
     a->ops = ops;
     a->phase = NEW;
     PyObject_GC_Track(self);
     return self;
+}
+
+void faa_awaitable_keep(PyObject *awaitable, PyObject *first, PyObject *second)
+{
+    struct awaitable *a = faa_state(awaitable);
+    a->kept[0] = faa_newref(first);
+    a->kept[1] = faa_newref(second);
 }

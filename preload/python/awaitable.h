@@ -32,4 +32,9 @@ FAA_MUSTUSE int faa_awaitable_init(void);
 /// with an error, and `leave` is not called.
 PyObject *faa_awaitable_new(PyObject *inner, const struct faa_awaitable_ops *ops, PyObject *data);
 
+/// Keeps two more objects alive, once, until `leave` has returned. `data` may borrow them: held
+/// there they would be hidden from the garbage collector, and with them the cycles that a request
+/// which nobody finishes is part of.
+void faa_awaitable_keep(PyObject *awaitable, PyObject *first, PyObject *second);
+
 #endif

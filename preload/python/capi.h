@@ -99,6 +99,7 @@ void faa_pending_call_nudge(void);
     X(co_name)                                                                                     \
     X(co_qualname)                                                                                 \
     X(code)                                                                                        \
+    X(connection)                                                                                  \
     X(copy)                                                                                        \
     X(cr_await)                                                                                    \
     X(create_module)                                                                               \
@@ -144,6 +145,7 @@ void faa_pending_call_nudge(void);
     X(server)                                                                                      \
     X(span)                                                                                        \
     X(sqlstate)                                                                                    \
+    X(state)                                                                                       \
     X(status)                                                                                      \
     X(status_code)                                                                                 \
     X(tb_frame)                                                                                    \
@@ -198,6 +200,7 @@ static inline int faa_is_a(PyObject *object, PyTypeObject *exact, unsigned long 
 #define faa_is_tuple(o) faa_is_a((o), &PyTuple_Type, Py_TPFLAGS_TUPLE_SUBCLASS)
 #define faa_is_list(o) faa_is_a((o), &PyList_Type, Py_TPFLAGS_LIST_SUBCLASS)
 #define faa_is_dict(o) faa_is_a((o), &PyDict_Type, Py_TPFLAGS_DICT_SUBCLASS)
+#define faa_is_bytes(o) faa_is_a((o), &PyBytes_Type, Py_TPFLAGS_BYTES_SUBCLASS)
 
 static inline int faa_is_exception(PyObject *object)
 {

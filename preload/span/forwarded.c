@@ -37,8 +37,10 @@ static struct faa_str until(struct faa_str s, char stop, char other_stop, struct
 // The text of a quoted string; one with escapes is no address and no host.
 static struct faa_str unquote(struct faa_str s)
 {
-    if (s.n < 2 || s.p[0] != '"')
+    if (!s.n || s.p[0] != '"')
         return s;
+    if (s.n < 2)
+        return (struct faa_str){s.p, 0};
     struct faa_str inner = {s.p + 1, s.n - 2};
     if (s.p[s.n - 1] != '"' || memchr(inner.p, '\\', inner.n) || memchr(inner.p, '"', inner.n))
         return (struct faa_str){s.p, 0};
@@ -49,15 +51,14 @@ static struct faa_str unquote(struct faa_str s)
 // ("unknown", "_hidden"): no address.
 static struct faa_str address_of(struct faa_str s)
 {
-    if (!s.n || s.p[0] == '_' || (s.n == 7 && strncasecmp(s.p, "unknown", 7) == 0))
-        return (struct faa_str){s.p, 0};
-    if (s.p[0] == '[') {
-        const char *end = memchr(s.p, ']', s.n);
-        return end ? (struct faa_str){s.p + 1, (size_t)(end - s.p) - 1} : (struct faa_str){s.p, 0};
-    }
-    const char *colon = memchr(s.p, ':', s.n);
-    if (colon && !memchr(colon + 1, ':', s.n - (size_t)(colon - s.p) - 1))
+    const char *end = s.n ? memchr(s.p, ']', s.n) : NULL;
+    const char *colon = s.n ? memchr(s.p, ':', s.n) : NULL;
+    if (s.n && s.p[0] == '[')
+        s = (struct faa_str){s.p + 1, end ? (size_t)(end - s.p) - 1 : 0};
+    else if (colon && !memchr(colon + 1, ':', s.n - (size_t)(colon - s.p) - 1))
         s.n = (size_t)(colon - s.p);
+    if (s.n && (s.p[0] == '_' || (s.n == 7 && strncasecmp(s.p, "unknown", 7) == 0)))
+        s.n = 0;
     return s;
 }
 

@@ -8,10 +8,10 @@ from harness.process import Runner
 from harness.receiver import HttpReceiver
 from harness.target import Target
 
-ROUND = 150  # Times eleven requests.
-ROUNDS = 4
+ROUND = 120  # Times sixteen requests.
+ROUNDS = 6
 # A leak grows in every round; caches and buffers grow now and then. One small allocation for every
-# time that the eleven requests were served is more.
+# time that the sixteen requests were served is more.
 BYTES = ROUND * 64
 OBJECTS = ROUND // 2
 
@@ -37,4 +37,13 @@ def test_memory_does_not_grow_with_requests(
     for what, limit in (("objects", OBJECTS), ("bytes", BYTES)):
         growth = [after[what] - before[what] for before, after in itertools.pairwise(rounds)]
         assert min(growth) < limit, (what, growth)
-    assert len(receiver.spans) > ROUND * ROUNDS * 11
+    assert len(receiver.spans) > ROUND * ROUNDS * 16
+
+
+def test_request_that_nobody_finishes_is_collected(run: Runner, receiver: HttpReceiver) -> None:
+    for agent in ("none", "preload"):
+        process = run.run([run.python, "abandoned.py"], env=receiver.env, agent=agent)
+        assert (process.status, process.stderr) == (0, "")
+        assert process.stdout == "http collected\nwebsocket collected\n", agent
+    assert {span.attributes["faa.request.outcome"] for span in receiver.spans} == {"cancelled"}
+    assert len(receiver.spans) == 2

@@ -13,15 +13,31 @@ import json
 import os
 import sys
 import time
+from contextlib import asynccontextmanager
 
 import requests
-from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException
-from fastapi.responses import StreamingResponse
+from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, WebSocket
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
+from starlette.websockets import WebSocketDisconnect
 
-app = FastAPI()
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+
+class Refused(Exception):
+    """One that the application handles."""
+
+
+@asynccontextmanager
+async def lifespan(app):
+    raise ValueError("cannot start")
+    yield
+
+
+app = FastAPI(lifespan=lifespan)
 engine = create_engine("sqlite://", poolclass=StaticPool)
 session = requests.Session()
 session.trust_env = False
@@ -98,6 +114,33 @@ async def waits():
     await asyncio.Event().wait()
 
 
+@app.get("/group")
+async def group():
+    raise ExceptionGroup("several", [ValueError("one"), Refused("two")])
+
+
+@app.get("/refused")
+async def refused():
+    raise Refused
+
+
+@app.exception_handler(Refused)
+async def refuse(request, error):
+    return PlainTextResponse("refused", 503)
+
+
+@app.websocket("/echo")
+async def echo(websocket: WebSocket):
+    await websocket.accept()
+    while True:
+        await websocket.send_text(await websocket.receive_text())
+
+
+@app.websocket("/unanswered")
+async def unanswered(websocket: WebSocket):
+    raise ValueError("before the handshake")
+
+
 async def setting():
     return "set"
 
@@ -154,15 +197,53 @@ async def broken_send(message):
     raise OSError("the client is gone")
 
 
+async def converse(path):
+    """A WebSocket connection of two messages, which then vanishes."""
+    messages = iter(
+        [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "text": "one"},
+            {"type": "websocket.receive", "text": "two"},
+            {"type": "websocket.disconnect", "code": 1006},
+        ]
+    )
+
+    async def receive():
+        await asyncio.sleep(0)
+        return next(messages)
+
+    scope = {**scope_of(path), "type": "websocket", "subprotocols": []}
+    del scope["method"]
+    try:
+        await app(scope, receive, send)
+    except (ValueError, WebSocketDisconnect):
+        pass
+
+
+async def fail_to_start():
+    try:
+        await app({"type": "lifespan", "asgi": {"version": "3.0"}}, start, send)
+    except ValueError:
+        pass
+
+
+async def start():
+    return {"type": "lifespan.startup"}
+
+
 async def serve_round():
-    for path in ("/sql/x", "/sql-fails", "/missing", "/call", "/call-fails", "/stream", "/none"):
+    for path in ("/echo", "/unanswered"):
+        await converse(path)
+    for path in (
+        "/sql/x", "/sql-fails", "/missing", "/call", "/call-fails", "/stream", "/none", "/refused"
+    ):  # fmt: skip
         await app(scope_of(path), receive, send)
     for query in (b"number=1", b"number=x"):
         await app(scope_of("/steps", query), receive, send)
-    for path, sender in (("/raises", send), ("/missing", broken_send)):
+    for path, sender in (("/raises", send), ("/group", send), ("/missing", broken_send)):
         try:
             await app(scope_of(path), receive, sender)
-        except (ValueError, OSError):
+        except (ValueError, OSError, ExceptionGroup):
             pass
     task = asyncio.create_task(app(scope_of("/waits"), receive, send))
     for _ in range(20):
@@ -200,6 +281,7 @@ async def main():
     for _ in range(rounds):
         for _ in range(size):
             await serve_round()
+        await fail_to_start()
         print(json.dumps(measure(mallinfo2)), flush=True)
 
 
