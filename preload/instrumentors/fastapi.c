@@ -71,6 +71,7 @@ static int install(PyObject *module)
         status = hook_routes();
     if (status == 0) {
         faa_asgi_trace_class(FAA_FASTAPI, class, faa_fastapi_telemetry());
+        faa_fastapi_telemetry_install();
         faa_fastapi_steps_install();
     }
     Py_DecRef(class);

@@ -87,6 +87,8 @@ void faa_pending_call_nudge(void);
     X(__wrapped__)                                                                                 \
     X(_faa_span)                                                                                   \
     X(_get_running_loop)                                                                           \
+    X(_native_telemetry)                                                                           \
+    X(config)                                                                                      \
     X(_initializing)                                                                               \
     X(body)                                                                                        \
     X(bytes)                                                                                       \

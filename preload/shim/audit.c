@@ -70,7 +70,7 @@ static int on_audit(const char *event, void *args, void *data)
 {
     (void)args;
     (void)data;
-    if (strncmp(event, "cpython.", 8) != 0)
+    if (event[0] != 'c' || strncmp(event, "cpython.", 8) != 0)
         return 0;
     if (strncmp(event + 8, "run_", 4) == 0)
         faa_shim_start("the audit hook");

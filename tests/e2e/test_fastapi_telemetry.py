@@ -3,6 +3,7 @@
 FastAPI's SERVER span is the one, and what we see hangs on it; else ours is."""
 
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.otlp import Span
-from harness.process import Server
+from harness.process import Runner, Server
+from harness.receiver import HttpReceiver
 from harness.serving import PARENT, Serve, Served, new_trace, serving
 from harness.tree import assert_tree, where
 
@@ -121,3 +123,29 @@ def test_the_rule_holds_under_each_server(serve: Serve, manner: str) -> None:
     ours, theirs = ask(served, "/works/1", 2)
     assert len([span for span in theirs if span.kind == "SERVER"]) == 1
     assert_tree(ours, *CALLS)
+
+
+def test_provider_that_is_configured_later_is_seen_by_the_next_request(
+    run: Runner, receiver: HttpReceiver
+) -> None:
+    """Until then FastAPI is spared its search for one, by its own mark for such requests."""
+    server = run.uvicorn("natives:app", env=receiver.env)
+    assert server.get("/mark").json() == ["NoneType"]
+    assert server.get("/configure").status_code == 200
+    trace_id, headers = new_trace()
+    assert server.get("/mark", headers=headers).json() == ["_RequestTelemetry"]
+    assert server.stop() == -signal.SIGTERM
+    assert [span.kind for span in natives(server, trace_id)].count("SERVER") == 1
+    assert where(receiver.spans, trace_id=trace_id) == []
+
+
+@pytest.mark.parametrize("mode", ["argument", "metrics", "noop"])
+def test_telemetry_with_a_provider_is_asked(serve: Serve, mode: str) -> None:
+    served = serve("natives:app", env={"NATIVES": mode})
+    assert served.server.get("/mark").json() != ["NoneType"]
+
+
+def test_provider_of_the_environment_is_loaded_by_fastapis_question(run: Runner) -> None:
+    env = {"OTEL_PYTHON_TRACER_PROVIDER": "sdk_tracer_provider", "OTEL_TRACES_EXPORTER": "none"}
+    server = run.uvicorn("natives:app", env=env)
+    assert server.get("/mark").json() == ["_RequestTelemetry"]

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import requests
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
 
@@ -98,3 +98,20 @@ def deep(item: str) -> str:
 
 
 app.mount("/mounted", mounted)
+
+
+@app.get("/mark")
+async def mark(request: Request) -> list[str]:
+    """What FastAPI's telemetry has left in the scope: the type of its mark."""
+    missing = object()
+    value = request.scope.get("fastapi.telemetry", missing)
+    return [] if value is missing else [type(value).__name__]
+
+
+@app.get("/configure")
+async def configure() -> str:
+    """From the next request on there is a provider."""
+    from opentelemetry import trace
+
+    trace.set_tracer_provider(tracer_provider())
+    return "configured"
