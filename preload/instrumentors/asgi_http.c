@@ -77,9 +77,11 @@ static int is_true(PyObject *dict, PyObject *key)
 
 void faa_asgi_capture_response(PyObject *object, PyObject *message)
 {
-    if (!faa_http_rules_has(FAA_RULE_RESPONSE_HEADERS))
-        return;
+    struct faa_request *r = faa_asgi_request_of(object);
     PyObject *headers;
+    if (!faa_http_rules_has(FAA_RULE_RESPONSE_HEADERS) || r->has_headers)
+        return; // A second start of a response is a fault, and no server sends it.
+    r->has_headers = 1;
     if (faa_dict_get(message, FAA_NAME(headers), &headers) == 1)
         faa_http_rules_capture(FAA_RULE_RESPONSE_HEADERS, headers, &faa_pyspan(object)->span,
                                FAA_KEY_HTTP_RESPONSE_HEADER);

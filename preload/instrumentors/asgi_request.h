@@ -36,6 +36,7 @@ struct faa_request {
     int has_mount;
     int status; ///< Of the response; 0: none yet.
     int has_trailers;
+    int has_headers;   ///< Those of the response were recorded.
     int is_served;     ///< By a server whose edge we see: it answers 500 where the application does
                        ///< not.
     int is_at_server;  ///< Seen by a server's edge, and by no framework's yet.
@@ -78,8 +79,9 @@ void faa_asgi_read_scope(struct faa_scope *fields, PyObject *scope);
 void faa_asgi_start_span(struct faa_span *span, struct faa_request *request,
                          const struct faa_scope *scope, const char *scope_name);
 
-/// True when the user's rules want no trace of this URL.
-int faa_asgi_is_excluded(const struct faa_scope *scope);
+/// True when the user's rules want no trace of this URL. Looking may run Python code: `fields` are
+/// read from the scope again after it.
+int faa_asgi_is_excluded(struct faa_scope *fields, PyObject *scope);
 
 /// True when applications of this framework are traced.
 int faa_asgi_is_traced(enum faa_framework framework);
