@@ -59,7 +59,9 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
     if (size < 0)
         return;
     faa_span_set_int(&s->span, FAA_KEY_FAA_WEBSOCKET_MESSAGE_SIZE, size);
-    if (outcome == FAA_RAISED && value && !faa_exception_is_cancellation(value))
+    // That the client has gone, or the task is cancelled, is the connection's to tell.
+    if (outcome == FAA_RAISED && value && !faa_exception_is_cancellation(value) &&
+        !faa_asgi_is_disconnect(value))
         faa_span_record_exception(&s->span, value);
     faa_span_end(&s->span, 0);
 }
