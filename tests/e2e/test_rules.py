@@ -405,6 +405,97 @@ def test_names_that_clients_make_up_do_not_hide_known_ones(greedy: Traced) -> No
     assert headers_of(call.server, "request")["authorization"] == REDACTED
 
 
+WRECKING = """\
+import re, selfcall
+
+def anew(value):
+    if isinstance(value, bytes):
+        return bytes(bytearray(value))
+    if isinstance(value, str):
+        return "".join(list(value))
+    return type(value)(map(anew, value)) if isinstance(value, (list, tuple)) else value
+
+scope = {}
+
+class Expression:
+    def __init__(self, expression):
+        self.expression = expression
+    def run(self, text):
+        if "headers" in scope:
+            for key in ("scheme", "method", "path", "raw_path", "query_string", "http_version"):
+                scope[key] = anew(scope[key])
+            scope["headers"][:] = anew(scope["headers"])
+            scope["headers"] = anew(scope["headers"])
+        return self.expression.search(text)
+    search = fullmatch = run
+
+class App:
+    async def __call__(self, given, receive, send):
+        names = [f"x-name-{number}" for number in range(20)]
+        headers = [(b"host", b"shop.example")] + [(n.encode(), n.upper().encode()) for n in names]
+        scope.update(given, path="/items/with-a-long-name", raw_path=b"/items/with-a-long-name")
+        scope.update(headers=anew(headers), query_string=anew(b"query=something"))
+        await original(scope, receive, send)
+
+compile = re.compile
+re.compile = lambda *args: Expression(compile(*args))
+original, selfcall.app = selfcall.app, App()
+for _ in range(3):
+    selfcall.request()
+"""
+
+
+@pytest.mark.parametrize("malloc", ["debug", "malloc_debug"])
+def test_what_changes_while_an_expression_runs_is_not_read_after_it_is_gone(
+    run: Runner, receiver: HttpReceiver, malloc: str
+) -> None:
+    env = receiver.env | {EXCLUDED: "nothing", REQUEST: "x-name", SANITIZE: "1"}
+    env["PYTHONMALLOC"] = malloc  # What is freed is overwritten.
+    process = run.run([run.python, "-c", WRECKING], env=env)
+    assert (process.status, process.stderr) == (0, "")
+    assert len(receiver.spans) == 3
+    for span in receiver.spans:
+        assert span.attributes["url.path"] == "/items/with-a-long-name"
+        assert span.attributes["url.query"] == "query=something"
+        assert span.attributes["http.request.method"] == "GET"
+        assert span.attributes["server.address"] == "shop.example"
+        names = [f"x-name-{number}" for number in range(20)]
+        assert headers_of(span, "request") == {
+            name: REDACTED if "1" in name else [name.upper()] for name in names
+        }
+
+
+FAILING = """\
+import re, selfcall
+
+class Expression:
+    def __init__(self, expression):
+        self.expression = expression
+        self.fullmatch = expression.fullmatch
+    def search(self, text):
+        raise MemoryError if "x-" in text else ValueError
+
+compile = re.compile
+re.compile = lambda *args: Expression(compile(*args))
+class App:
+    async def __call__(self, scope, receive, send):
+        await original(dict(scope, headers=[(b"x-secret", b"PLANTED")]), receive, send)
+original, selfcall.app = selfcall.app, App()
+assert [selfcall.request(), selfcall.request("/raises")] == [200, 500]
+"""
+
+
+def test_an_expression_that_fails_excludes_nothing_and_shows_nothing(
+    run: Runner, receiver: HttpReceiver
+) -> None:
+    env = receiver.env | {EXCLUDED: "items", REQUEST: "x-.*", SANITIZE: "nothing"}
+    process = run.run([run.python, "-c", FAILING], env=env)
+    assert (process.status, process.stderr) == (0, ""), process.describe()
+    assert sorted(span.name for span in receiver.spans) == ["GET /items/{item_id}", "GET /raises"]
+    for span in receiver.spans:
+        assert headers_of(span, "request") == {"x-secret": REDACTED}
+
+
 def test_a_list_to_sanitize_that_is_no_expression_redacts_all(
     run: Runner, receiver: HttpReceiver
 ) -> None:
