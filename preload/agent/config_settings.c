@@ -4,6 +4,7 @@
 
 #include "agent/env.h"
 #include "base/log.h"
+#include "span/http.h"
 
 #include <strings.h>
 
@@ -50,6 +51,27 @@ static int read_text(const char *name, const char **out)
     return value && !*out ? -1 : 0;
 }
 
+// A method that is not in the list is _OTHER to the conventions, so that a value's spelling counts.
+static int read_methods(void)
+{
+    static const char name[] = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
+    struct faa_str methods[FAA_HTTP_METHODS_MAX], rest, method;
+    const char *list;
+    size_t count = 0;
+    if (read_text(name, &list))
+        return -1;
+    rest = faa_str_of(list);
+    while (faa_env_next(&rest, &method)) {
+        if (count == FAA_COUNT(methods)) {
+            faa_warn("%s: only the first %d methods count", name, FAA_HTTP_METHODS_MAX);
+            break;
+        }
+        methods[count++] = method;
+    }
+    faa_http_set_known_methods(methods, count);
+    return 0;
+}
+
 #define CAPTURE "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_"
 
 int faa_config_read_settings(struct faa_settings *settings)
@@ -63,7 +85,7 @@ int faa_config_read_settings(struct faa_settings *settings)
         read_text("OTEL_PYTHON_STARLETTE_EXCLUDED_URLS", &settings->starlette_excluded_urls) ||
         read_text(CAPTURE "SERVER_REQUEST", &settings->capture_request_headers) ||
         read_text(CAPTURE "SERVER_RESPONSE", &settings->capture_response_headers) ||
-        read_text(CAPTURE "SANITIZE_FIELDS", &settings->sanitize_fields))
+        read_text(CAPTURE "SANITIZE_FIELDS", &settings->sanitize_fields) || read_methods())
         return -1;
     return 0;
 }

@@ -275,8 +275,9 @@ static void add_attribute(struct faa_otlp *otlp, struct items *items,
     }
 }
 
-static void set_items(struct faa_otlp *otlp, struct faa_record_view *view, struct items *items,
-                      pb_span *span)
+// Returns how many attributes there was no room for.
+static uint32_t set_items(struct faa_otlp *otlp, struct faa_record_view *view, struct items *items,
+                          pb_span *span)
 {
     struct faa_item_view item;
     while (faa_record_next(view, &item) == 1) {
@@ -285,13 +286,14 @@ static void set_items(struct faa_otlp *otlp, struct faa_record_view *view, struc
         else
             add_attribute(otlp, items, &item);
     }
-    // For a header there may have been no room.
-    span->dropped_attributes_count +=
+    uint32_t left_out =
         (uint32_t)(view->record->item_count - items->attribute_count - items->event_count);
+    span->dropped_attributes_count += left_out;
     span->attributes = items->of_span;
     span->n_attributes = items->of_span_count;
     span->events = items->event_list;
     span->n_events = items->event_count;
+    return left_out;
 }
 
 int faa_otlp_add(struct faa_otlp *otlp, const void *record, size_t size)
@@ -308,7 +310,11 @@ int faa_otlp_add(struct faa_otlp *otlp, const void *record, size_t size)
         return otlp->count ? 0 : -1;
     }
     set_span(link, &view);
-    set_items(otlp, &view, &items, &link->span);
+    // Headers are copied: where they find no room the next batch may have it.
+    if (set_items(otlp, &view, &items, &link->span) > 0 && otlp->count > 0) {
+        otlp->used = mark;
+        return 0;
+    }
     link->next = NULL;
     *scope->last = link;
     scope->last = &link->next;

@@ -68,7 +68,7 @@ static PyObject *new_request(PyObject *scope, const struct edge *edge)
     faa_asgi_read_scope(&fields, scope);
     r->headers = faa_newref(fields.headers);
     r->is_served = r->is_at_server = edge->is_server;
-    if (faa_asgi_is_excluded(&fields))
+    if (faa_asgi_is_excluded(&fields, scope))
         faa_span_start(&s->span, FAA_KIND_SERVER, edge->scope_name, &excluded);
     else
         faa_asgi_start_span(&s->span, r, &fields, edge->scope_name);

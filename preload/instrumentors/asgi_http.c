@@ -79,9 +79,11 @@ static int is_true(PyObject *dict, PyObject *key)
 
 void faa_asgi_capture_response(PyObject *object, PyObject *message)
 {
-    if (!faa_http_rules_has(FAA_RULE_RESPONSE_HEADERS))
-        return;
+    struct faa_request *r = faa_asgi_request_of(object);
     PyObject *headers;
+    if (!faa_http_rules_has(FAA_RULE_RESPONSE_HEADERS) || r->has_headers)
+        return; // A second start of a response is a fault, and no server sends it.
+    r->has_headers = 1;
     if (faa_dict_get(message, FAA_NAME(headers), &headers) == 1)
         faa_http_rules_capture(FAA_RULE_RESPONSE_HEADERS, headers, &faa_pyspan(object)->span,
                                FAA_KEY_HTTP_RESPONSE_HEADER);
@@ -201,7 +203,7 @@ int faa_asgi_client_gone(const struct faa_request *r)
     return gone >= 0 ? gone : flag_of(r->send, FAA_NAME(closed));
 }
 
-static int is_disconnect(PyObject *exception)
+int faa_asgi_is_disconnect(PyObject *exception)
 {
     return faa_exception_is(exception, "starlette.requests", "ClientDisconnect") ||
            faa_exception_is(exception, "starlette.websockets", "WebSocketDisconnect") ||
@@ -211,7 +213,7 @@ static int is_disconnect(PyObject *exception)
 void faa_asgi_note_failure(PyObject *object, PyObject *exception)
 {
     struct faa_request *r = faa_asgi_request_of(object);
-    if (is_disconnect(exception))
+    if (faa_asgi_is_disconnect(exception))
         r->outcome = "client_disconnected";
     else if (faa_exception_is_cancellation(exception))
         r->outcome = faa_asgi_client_gone(r) == 1 ? "client_disconnected" : "cancelled";
@@ -296,7 +298,7 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
         if (outcome == FAA_RAISED && value) {
             faa_asgi_note_failure(object, value);
             // The client has gone: the error page that was sent reached nobody, and nothing failed.
-            if (r->outcome && is_disconnect(value))
+            if (r->outcome && faa_asgi_is_disconnect(value))
                 r->status = 0;
         } else if (outcome == FAA_CLOSED && !r->end_ns) {
             r->outcome = "cancelled";

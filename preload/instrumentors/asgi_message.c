@@ -4,13 +4,14 @@
 #include "instrumentors/asgi_request.h"
 
 #include "instrumentors/settings.h"
+#include "python/err.h"
 #include "python/exception.h"
 
 #include <stdlib.h>
 
 struct message {
     PyObject *connection; // The span object of the connection.
-    int is_received;
+    int64_t sent;         // Bytes; -1: it is to be received.
 };
 
 static const char owner; // Its address marks the spans of this file.
@@ -31,7 +32,7 @@ static void enter(PyObject *object)
     parent.remote = 0;
     faa_span_start(&s->span, FAA_KIND_INTERNAL, connection->scope, &parent);
     faa_span_set_name(&s->span,
-                      m->is_received ? FAA_STR("websocket receive") : FAA_STR("websocket send"));
+                      m->sent < 0 ? FAA_STR("websocket receive") : FAA_STR("websocket send"));
 }
 
 // The size of a websocket.send or websocket.receive, else -1: it is no message of the connection's.
@@ -52,20 +53,22 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
 {
     struct faa_pyspan *s = faa_pyspan(object);
     const struct message *m = s->extra;
-    if (m->is_received) {
-        int64_t size = outcome == FAA_RETURNED ? size_of(value) : -1;
-        if (size < 0)
-            return;
-        faa_span_set_int(&s->span, FAA_KEY_FAA_WEBSOCKET_MESSAGE_SIZE, size);
-    } else if (outcome == FAA_RAISED && value && !faa_exception_is_cancellation(value)) {
+    int64_t size = m->sent;
+    if (size < 0 && outcome == FAA_RETURNED)
+        size = size_of(value);
+    if (size < 0)
+        return;
+    faa_span_set_int(&s->span, FAA_KEY_FAA_WEBSOCKET_MESSAGE_SIZE, size);
+    // That the client has gone, or the task is cancelled, is the connection's to tell.
+    if (outcome == FAA_RAISED && value && !faa_exception_is_cancellation(value) &&
+        !faa_asgi_is_disconnect(value))
         faa_span_record_exception(&s->span, value);
-    }
     faa_span_end(&s->span, 0);
 }
 
 static const struct faa_awaitable_ops ops = {.enter = enter, .leave = leave};
 
-static PyObject *new_message(PyObject *connection, int is_received)
+static PyObject *new_message(PyObject *connection, int64_t sent)
 {
     struct message *m = malloc(sizeof(*m));
     PyObject *object = m ? faa_pyspan_new() : NULL;
@@ -73,7 +76,7 @@ static PyObject *new_message(PyObject *connection, int is_received)
         free(m);
         return NULL;
     }
-    *m = (struct message){faa_newref(connection), is_received};
+    *m = (struct message){faa_newref(connection), sent};
     struct faa_pyspan *s = faa_pyspan(object);
     s->owner = &owner;
     s->extra = m;
@@ -83,12 +86,14 @@ static PyObject *new_message(PyObject *connection, int is_received)
 
 PyObject *faa_asgi_trace_message(PyObject *connection, PyObject *sent, PyObject *result)
 {
-    if (!result || !faa_settings.websocket_messages || !faa_pyspan(connection)->span.recording ||
-        (sent && size_of(sent) < 0))
+    if (!result || !faa_settings.websocket_messages || !faa_pyspan(connection)->span.recording)
         return result;
-    PyObject *object = new_message(connection, !sent);
+    int saved = errno;
+    int64_t size = sent ? size_of(sent) : -1;
+    PyObject *object = !sent || size >= 0 ? new_message(connection, size) : NULL;
     PyObject *proxy = object ? faa_awaitable_new(result, &ops, object) : NULL;
     Py_DecRef(object);
+    errno = saved;
     if (!proxy) {
         PyErr_Clear();
         return result;

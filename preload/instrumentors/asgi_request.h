@@ -37,6 +37,7 @@ struct faa_request {
     int has_mount;
     int status; ///< Of the response; 0: none yet.
     int has_trailers;
+    int has_headers;   ///< Those of the response were recorded.
     int is_served;     ///< By a server whose edge we see: it answers 500 where the application does
                        ///< not.
     int is_at_server;  ///< Seen by a server's edge, and by no framework's yet.
@@ -80,8 +81,9 @@ void faa_asgi_read_scope(struct faa_scope *fields, PyObject *scope);
 void faa_asgi_start_span(struct faa_span *span, struct faa_request *request,
                          const struct faa_scope *scope, const char *scope_name);
 
-/// True when the user's rules want no trace of this URL.
-int faa_asgi_is_excluded(const struct faa_scope *scope);
+/// True when the user's rules want no trace of this URL. Looking may run Python code: `fields` are
+/// read from the scope again after it.
+int faa_asgi_is_excluded(struct faa_scope *fields, PyObject *scope);
 
 /// True when applications of this framework are traced.
 int faa_asgi_is_traced(enum faa_framework framework);
@@ -116,6 +118,9 @@ PyObject *faa_asgi_trace_message(PyObject *connection, PyObject *sent, PyObject 
 /// Records `exception`, with which the application ended, unless the client or a cancellation is
 /// behind it: then the request's outcome says so.
 void faa_asgi_note_failure(PyObject *object, PyObject *exception);
+
+/// True for the exceptions by which frameworks and servers say that the client has gone.
+int faa_asgi_is_disconnect(PyObject *exception);
 
 /// 1: the client has gone, 0: it has not, -1: this server does not tell.
 int faa_asgi_client_gone(const struct faa_request *request);

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-enum { HEADERS_MAX = 1000, QUERY_MAX = 2048, URL_MAX = 4096 };
+enum { HEADERS_MAX = 1000, QUERY_MAX = 2048, URL_MAX = 4096, HOST_MAX = 256 };
 
 static const enum faa_name names[] = {
 #define X(name) FAA_NAME_##name,
@@ -282,21 +282,60 @@ static enum faa_rule excluding_rule(void)
     return FAA_RULE_EXCLUDED_URLS;
 }
 
-int faa_asgi_is_excluded(const struct faa_scope *scope)
+struct url {
+    char text[URL_MAX];
+    size_t n;
+};
+
+static void put(struct url *url, struct faa_str text)
+{
+    size_t room = sizeof(url->text) - url->n, n = text.n < room ? text.n : room;
+    if (n > 0)
+        memcpy(url->text + url->n, text.p, n);
+    url->n += n;
+}
+
+// As the client wrote it. What looks like more than a host is cut off: by it a client could pass
+// for a request to a path that is not traced.
+static void put_host(struct url *url, const struct faa_scope *scope)
+{
+    struct faa_str host = {"", 0};
+    PyObject *pair;
+    long long port;
+    for (Py_ssize_t i = 0; i < HEADERS_MAX && (pair = faa_sequence_item(scope->headers, i)); i++) {
+        struct faa_str name = faa_text(faa_sequence_item(pair, 0));
+        if (name.n == 4)
+            take(&host, name, "host", faa_sequence_item(pair, 1));
+    }
+    for (size_t i = 0; i < host.n; i++)
+        if (memchr("/?#\\", host.p[i], 4))
+            host.n = i;
+    if (host.n) {
+        put(url, (struct faa_str){host.p, host.n < HOST_MAX ? host.n : HOST_MAX});
+        return;
+    }
+    char digits[32];
+    put(url, address_of(scope->server, &port));
+    if (port > 0) {
+        int n = snprintf(digits, sizeof(digits), ":%lld", port);
+        put(url, (struct faa_str){digits, (size_t)n});
+    }
+}
+
+int faa_asgi_is_excluded(struct faa_scope *fields, PyObject *scope)
 {
     enum faa_rule rule = excluding_rule();
-    char url[URL_MAX];
+    struct url url;
     if (!faa_http_rules_has(rule))
         return 0;
-    struct headers h;
-    read_headers(&h, scope->headers);
-    faa_carrier_fini(&h.carrier);
-    struct faa_str scheme = either(faa_text(scope->scheme), FAA_STR("http"));
-    struct faa_str path = faa_text(scope->path);
-    int n = snprintf(url, sizeof(url), "%.*s://%.*s%.*s", (int)scheme.n, scheme.p, (int)h.host.n,
-                     h.host.p ? h.host.p : "", (int)path.n, path.p ? path.p : "");
-    if (n < 0)
-        return 0;
-    return faa_http_rules_find(
-        rule, (struct faa_str){url, (size_t)n < sizeof(url) ? (size_t)n : sizeof(url) - 1});
+    url.n = 0;
+    put(&url, either(faa_text(fields->scheme), FAA_STR("http")));
+    put(&url, FAA_STR("://"));
+    put_host(&url, fields);
+    put(&url, faa_text(fields->path));
+    int found = faa_http_rules_find(rule, (struct faa_str){url.text, url.n});
+    PyObject *headers = fields->headers; // The request has a reference to these.
+    faa_asgi_read_scope(fields, scope);
+    fields->headers = headers;
+    return found == 1;
 }

@@ -23,13 +23,18 @@ enum faa_rule {
 /// True when there is such a rule: a plain load, for the way of every request.
 int faa_http_rules_has(enum faa_rule rule);
 
-/// True when one of the rule's expressions is found in the text. No rule: false.
+/// 1 when one of the rule's expressions is found in the text; 0 when none is, or there is no rule;
+/// -1 when they cannot be used. Python code may run: hold references to what you need after it.
 int faa_http_rules_find(enum faa_rule rule, struct faa_str text);
 
-/// Records the headers of this list of (name, value) pairs whose whole names match the rule, in any
-/// case, as `key`.<name>. Values of Authorization, cookies and what FAA_RULE_SANITIZE finds are
-/// `[REDACTED]`. At most FAA_HEADERS_CAPTURED_MAX different headers.
-enum { FAA_HEADERS_CAPTURED_MAX = 64 };
+enum { FAA_HEADERS_CAPTURED_MAX = 40 };
+
+/// Records the headers of this list of (name, value) pairs (a list or a tuple; NULL: none) whose
+/// whole names match the rule, in any case, as `key`.<name>. Values of Authorization, cookies and
+/// what FAA_RULE_SANITIZE finds are `[REDACTED]`, and all of them are where that rule cannot be
+/// used. At most FAA_HEADERS_CAPTURED_MAX different headers, and of a request's about a quarter of
+/// the span's room, so that its other attributes find theirs. The caller holds a reference to the
+/// list; Python code may run.
 void faa_http_rules_capture(enum faa_rule rule, PyObject *headers, struct faa_span *span,
                             enum faa_key key);
 

@@ -5,16 +5,28 @@
 #include <stdio.h>
 
 // RFC 9110, PATCH (RFC 5789) and QUERY.
-static const struct faa_str known[] = {
+static const struct faa_str standard[] = {
     FAA_STR("GET"),     FAA_STR("HEAD"),    FAA_STR("POST"),  FAA_STR("PUT"),   FAA_STR("DELETE"),
     FAA_STR("CONNECT"), FAA_STR("OPTIONS"), FAA_STR("TRACE"), FAA_STR("PATCH"), FAA_STR("QUERY"),
 };
+static struct faa_str chosen[FAA_HTTP_METHODS_MAX];
+static const struct faa_str *known = standard;
+static size_t known_count = FAA_COUNT(standard);
 
 static const char unknown[] = "HTTP";
 
+void faa_http_set_known_methods(const struct faa_str *methods, size_t count)
+{
+    if (count == 0 || count > FAA_COUNT(chosen))
+        return;
+    memcpy(chosen, methods, count * sizeof(*methods));
+    known = chosen;
+    known_count = count;
+}
+
 struct faa_str faa_http_method(struct faa_str method)
 {
-    for (size_t i = 0; i < FAA_COUNT(known); i++)
+    for (size_t i = 0; i < known_count; i++)
         if (faa_str_eq(method, known[i]))
             return known[i];
     return (struct faa_str){unknown, sizeof(unknown) - 1};

@@ -5,7 +5,15 @@
 
 #include "span/span.h"
 
-/// The method as it stands in a span's name: itself, or HTTP for one that is not known. Static.
+enum { FAA_HTTP_METHODS_MAX = 64 };
+
+/// Replaces the methods that are known (those of RFC 9110, PATCH and QUERY). The texts are not
+/// copied and must live as long as the process. At most FAA_HTTP_METHODS_MAX, and at least one.
+/// Called once, before there are spans.
+void faa_http_set_known_methods(const struct faa_str *methods, size_t count);
+
+/// The method as it stands in a span's name: itself, or HTTP for one that is not known. It lives as
+/// long as the process.
 struct faa_str faa_http_method(struct faa_str method);
 
 /// Sets http.request.method (and the original one where it is none of the known methods, compared

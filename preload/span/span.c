@@ -292,6 +292,18 @@ static size_t put_line(char *at, size_t room, struct faa_str text)
     return n;
 }
 
+// A value as a line. It is cleaned before it is cut: what replaces an invalid byte is a character.
+static size_t put_value(char *at, size_t room, struct faa_str value)
+{
+    char clean[FAA_SPAN_VALUE_MAX + 1];
+    struct text text = text_of(value, limits.value_length);
+    size_t n = text_put(&text, limits.value_length, clean);
+    if (n > room)
+        for (n = room; n > 0 && ((unsigned char)clean[n] & 0xc0) == 0x80;)
+            n--;
+    return put_line(at, room, (struct faa_str){clean, n});
+}
+
 void faa_span_set_header(struct faa_span *span, enum faa_key key, struct faa_str name,
                          const struct faa_str *values, size_t count)
 {
@@ -308,11 +320,8 @@ void faa_span_set_header(struct faa_span *span, enum faa_key key, struct faa_str
         if (text[i] >= 'A' && text[i] <= 'Z')
             text[i] = (char)(text[i] | 0x20);
     for (size_t i = 0; i < count && n + 1 < sizeof(text); i++) {
-        struct faa_str value = values[i];
-        if (value.n > limits.value_length)
-            value.n = faa_utf8_prefix(value, limits.value_length);
         text[n++] = '\n';
-        n += put_line(text + n, sizeof(text) - n, value);
+        n += put_value(text + n, sizeof(text) - n, values[i]);
     }
     count_attribute(span, add_str(span, item, (struct faa_str){text, n}, UINT32_MAX));
 }

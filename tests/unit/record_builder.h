@@ -85,6 +85,12 @@ static inline void builder_str(struct record_builder *b, int of_event, enum faa_
     builder_item(b, FAA_ITEM_STR, of_event, key, value, strlen(value));
 }
 
+// A header: its name, and each value behind a newline.
+static inline void builder_header(struct record_builder *b, enum faa_key key, const char *text)
+{
+    builder_item(b, FAA_ITEM_HEADER, 0, key, text, strlen(text));
+}
+
 static inline void builder_int(struct record_builder *b, int of_event, enum faa_key key,
                                int64_t value)
 {

@@ -191,11 +191,100 @@ START_TEST(events_keep_their_own_attributes)
 }
 END_TEST
 
+static void expect_list(const pb_pair *pair, const char *key, const char *const *values, size_t n)
+{
+    ck_assert_str_eq(pair->key, key);
+    ck_assert_int_eq(pair->value->value_case,
+                     OPENTELEMETRY__PROTO__COMMON__V1__ANY_VALUE__VALUE_ARRAY_VALUE);
+    ck_assert_uint_eq(pair->value->array_value->n_values, n);
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_int_eq(pair->value->array_value->values[i]->value_case,
+                         OPENTELEMETRY__PROTO__COMMON__V1__ANY_VALUE__VALUE_STRING_VALUE);
+        ck_assert_str_eq(pair->value->array_value->values[i]->string_value, values[i]);
+    }
+}
+
+START_TEST(headers_are_lists_of_strings)
+{
+    static const char *const values[] = {"one", "", "caf\xc3\xa9"};
+    struct record_builder *b = &builders[0];
+    builder_begin(b, FAA_KIND_SERVER, 1, 1, 0, 0, 9, "GET /", "s");
+    builder_str(b, 0, FAA_KEY_URL_PATH, "/a");
+    builder_header(b, FAA_KEY_HTTP_REQUEST_HEADER, "x-multi\none\n\ncaf\xc3\xa9");
+    builder_header(b, FAA_KEY_HTTP_RESPONSE_HEADER, "x-one\none");
+    builder_event(b, 77, "event");
+    builder_header(b, FAA_KEY_HTTP_RESPONSE_HEADER, "x-empty\n");
+    // As only a damaged record has them.
+    builder_header(b, FAA_KEY_HTTP_REQUEST_HEADER, "x-none");
+    builder_header(b, FAA_KEY_HTTP_REQUEST_HEADER, "\none");
+    builder_header(b, FAA_KEY_HTTP_REQUEST_HEADER, "");
+    add(b);
+    pack();
+    const pb_span *s = scope(0)->spans[0];
+    ck_assert_uint_eq(s->dropped_attributes_count, 0);
+    ck_assert_uint_eq(s->events[0]->n_attributes, 0);
+    ck_assert_uint_eq(s->n_attributes, 7);
+    expect_str(s->attributes[0], "url.path", "/a");
+    expect_list(s->attributes[1], "http.request.header.x-multi", values, 3);
+    expect_list(s->attributes[2], "http.response.header.x-one", values, 1);
+    expect_list(s->attributes[3], "http.response.header.x-empty", values + 1, 1);
+    expect_list(s->attributes[4], "http.request.header.x-none", NULL, 0);
+    expect_list(s->attributes[5], "http.request.header.", values, 1);
+    expect_list(s->attributes[6], "http.request.header.", NULL, 0);
+    // The record itself is as it was: it may be sent again.
+    ck_assert_int_eq(faa_otlp_add(otlp, b, b->u.head.size), 1);
+    pack();
+    expect_list(scope(0)->spans[0]->attributes[1], "http.request.header.x-multi", values, 3);
+}
+END_TEST
+
+START_TEST(a_header_without_room_waits_for_the_next_batch_or_is_counted)
+{
+    struct record_builder *b = &builders[0], *flood = &builders[1];
+    static char newlines[60001];
+    unsigned added = 0;
+    int rc;
+    memset(newlines, '\n', sizeof(newlines) - 1);
+    builder_begin(b, FAA_KIND_SERVER, 1, 1, 0, 0, 9, "GET /", "s");
+    builder_header(b, FAA_KEY_HTTP_REQUEST_HEADER, newlines);
+    while ((rc = faa_otlp_add(otlp, b, b->u.head.size)) == 1)
+        added++;
+    ck_assert_int_eq(rc, 0);
+    ck_assert_uint_gt(added, 1);
+    pack();
+    ck_assert_uint_eq(scope(0)->n_spans, added);
+    for (unsigned i = 0; i < added; i++) {
+        ck_assert_uint_eq(scope(0)->spans[i]->n_attributes, 1);
+        ck_assert_uint_eq(scope(0)->spans[i]->dropped_attributes_count, 0);
+    }
+    // More than a batch holds, as no span of ours is: what else it tells arrives.
+    struct record_builder *huge = malloc(sizeof(*huge) + (4 << 20));
+    ck_assert_ptr_nonnull(huge);
+    builder_begin(flood, FAA_KIND_SERVER, 1, 1, 0, 0, 9, "GET /flood", "s");
+    builder_str(flood, 0, FAA_KEY_URL_PATH, "/a");
+    memcpy(huge, flood, flood->u.head.size);
+    const struct faa_item item = {FAA_ITEM_HEADER, 0, FAA_KEY_HTTP_REQUEST_HEADER, 2 << 20};
+    char *at = (char *)huge + huge->u.head.size;
+    memcpy(at, &item, sizeof(item));
+    memset(at + sizeof(item), '\n', item.len);
+    memset(at + sizeof(item) + item.len, 0, 8);
+    huge->u.head.size += (uint32_t)(sizeof(item) + item.len + 8);
+    huge->u.head.item_count++;
+    ck_assert_int_eq(faa_otlp_add(otlp, huge, huge->u.head.size), 1);
+    pack();
+    ck_assert_str_eq(scope(0)->spans[0]->name, "GET /flood");
+    ck_assert_uint_eq(scope(0)->spans[0]->n_attributes, 1);
+    ck_assert_uint_eq(scope(0)->spans[0]->dropped_attributes_count, 1);
+    free(huge);
+}
+END_TEST
+
 START_TEST(damaged_records_are_refused_and_leave_the_batch_whole)
 {
     struct record_builder *good = &builders[0], *bad = &builders[1];
     builder_begin(good, FAA_KIND_SERVER, 1, 1, 0, 0, 9, "GET /", "s");
     builder_str(good, 0, FAA_KEY_URL_PATH, "/a");
+    builder_header(good, FAA_KEY_HTTP_REQUEST_HEADER, "x-a\n1\n\n2");
     add(good);
     // Whatever one byte of a record becomes, nothing else of the batch is harmed.
     for (size_t at = 0; at < good->u.head.size; at++)
@@ -263,6 +352,8 @@ int main(void)
     tcase_add_test(tests, every_field_of_a_span_is_encoded);
     tcase_add_test(tests, a_root_has_no_parent_and_no_status);
     tcase_add_test(tests, events_keep_their_own_attributes);
+    tcase_add_test(tests, headers_are_lists_of_strings);
+    tcase_add_test(tests, a_header_without_room_waits_for_the_next_batch_or_is_counted);
     tcase_add_test(tests, damaged_records_are_refused_and_leave_the_batch_whole);
     tcase_add_test(tests, a_full_batch_says_so_and_packs);
     tcase_add_test(tests, many_scopes_end_a_batch);

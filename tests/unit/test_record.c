@@ -62,7 +62,9 @@ static void build(struct builder *b)
     put_item(b, (struct faa_item){FAA_ITEM_BOOL, 0, FAA_KEY_URL_SCHEME, 8}, &yes);
     put_item(b, (struct faa_item){FAA_ITEM_EVENT, 0, 12345, 13}, "\x01\0\0\0\0\0\0\0event");
     put_item(b, (struct faa_item){FAA_ITEM_STR, 1, FAA_KEY_EXCEPTION_TYPE, 3}, "\xe2\x82\xac");
-    b->u.head.item_count = 5;
+    put_item(b, (struct faa_item){FAA_ITEM_HEADER, 0, FAA_KEY_HTTP_REQUEST_HEADER, 8},
+             "x-a\n1\n\n2");
+    b->u.head.item_count = 6;
 }
 
 // Opens a copy in a heap block of the exact size, so that a sanitizer sees a byte too far, and
@@ -121,6 +123,9 @@ START_TEST(a_record_is_read_as_it_is_described)
     ck_assert_int_eq(faa_record_next(&view, &item), 1);
     ck_assert(item.type == FAA_ITEM_STR && item.of_event && item.key == FAA_KEY_EXCEPTION_TYPE);
     ck_assert_uint_eq(item.dropped, 0);
+    ck_assert_int_eq(faa_record_next(&view, &item), 1);
+    ck_assert(item.type == FAA_ITEM_HEADER && item.key == FAA_KEY_HTTP_REQUEST_HEADER);
+    ck_assert(!item.of_event && faa_str_eq(item.str, FAA_STR("x-a\n1\n\n2")));
     ck_assert_int_eq(faa_record_next(&view, &item), 0);
     ck_assert_int_eq(faa_record_next(&view, &item), 0);
 }
@@ -173,6 +178,9 @@ START_TEST(impossible_items_are_refused)
         {0, 0, FAA_KEY_URL_PATH, 8},
         {FAA_ITEM_HEADER + 1, 0, FAA_KEY_URL_PATH, 8},
         {FAA_ITEM_HEADER, 1, FAA_KEY_HTTP_REQUEST_HEADER, 8},
+        {FAA_ITEM_HEADER, 0, FAA_KEY_NONE, 8},
+        {FAA_ITEM_HEADER, 0, FAA_KEY_COUNT, 8},
+        {FAA_ITEM_HEADER, 0, FAA_KEY_HTTP_REQUEST_HEADER, 17}, // With a NUL inside.
         {FAA_ITEM_STR, 0, FAA_KEY_NONE, 8},
         {FAA_ITEM_STR, 0, FAA_KEY_COUNT, 8},
         {FAA_ITEM_STR, 2, FAA_KEY_URL_PATH, 8},

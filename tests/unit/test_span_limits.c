@@ -110,6 +110,27 @@ START_TEST(a_length_counts_characters_and_not_bytes)
 }
 END_TEST
 
+START_TEST(each_value_of_a_header_has_the_length_and_its_name_has_none)
+{
+    const struct faa_str values[] = {FAA_STR("abcdef"), FAA_STR("\xe2\x82\xac\xe2\x82\xac"),
+                                     FAA_STR("\xff\xff\xff"), FAA_STR("a")};
+    struct faa_span_limits limits = none;
+    limits.value_length = 1;
+    begin(limits);
+    faa_span_set_header(&span, FAA_KEY_HTTP_REQUEST_HEADER, FAA_STR("name"), values, 4);
+    end();
+    ck_assert_str_eq(next().str.p, "name\na\n\xe2\x82\xac\n\xef\xbf\xbd\na");
+    check_end();
+    ck_assert_uint_eq(view.record->dropped_attributes, 0);
+    limits.attributes = 0;
+    begin(limits);
+    faa_span_set_header(&span, FAA_KEY_HTTP_REQUEST_HEADER, FAA_STR("name"), values, 1);
+    end();
+    check_end();
+    ck_assert_uint_eq(view.record->dropped_attributes, 1);
+}
+END_TEST
+
 // Against a plain count, for texts whose ends fall everywhere.
 START_TEST(any_text_is_cut_where_a_plain_count_says)
 {
@@ -259,6 +280,7 @@ int main(void)
     tcase_set_timeout(cases, 60);
     tcase_add_checked_fixture(cases, setup, teardown);
     tcase_add_test(cases, a_length_counts_characters_and_not_bytes);
+    tcase_add_test(cases, each_value_of_a_header_has_the_length_and_its_name_has_none);
     tcase_add_test(cases, any_text_is_cut_where_a_plain_count_says);
     tcase_add_test(cases, events_have_a_length_limit_of_their_own);
     tcase_add_test(cases, attributes_over_the_limit_are_counted);
