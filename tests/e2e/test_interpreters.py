@@ -31,6 +31,8 @@ STUBS = {
     "routing.py": (
         "class Route:\n"
         "    async def handle(self, scope, receive, send): pass\n"
+        "class WebSocketRoute:\n"
+        "    async def handle(self, scope, receive, send): pass\n"
         "class Mount:\n"
         "    async def handle(self, scope, receive, send): pass\n"
     ),

@@ -79,6 +79,7 @@ REQUESTS = {
     ("GET /reports/orders.csv", 200): 1,
     ("GET /reports/valuation", 200): 1,
     ("GET /reports/restock", 500): 1,
+    ("GET /ticker", 101): 1,
     ("GET", 404): 1,
 }
 
