@@ -54,6 +54,13 @@ PyObject *faa_asgi_in_task(PyObject *result);
 /// happens.
 void faa_asgi_add_wait(enum faa_wait what, uint64_t ns);
 
+/// True for the exceptions by which frameworks and servers say that the client has gone.
+int faa_asgi_is_disconnect(PyObject *exception);
+
+/// True for exceptions by which an application answers, and which are no failures: HTTPException
+/// and failed validations of what the client has sent.
+int faa_asgi_is_answer(PyObject *exception);
+
 /// Records an exception that an exception handler is about to turn into a response.
 void faa_asgi_handle_exception(PyObject *exception);
 

@@ -223,8 +223,7 @@ void faa_asgi_note_failure(PyObject *object, PyObject *exception)
         faa_span_record_exception(&faa_pyspan(object)->span, exception);
 }
 
-// Exceptions that are a way to answer: what they are and say is all that there is to tell.
-static int is_answer(PyObject *exception)
+int faa_asgi_is_answer(PyObject *exception)
 {
     return faa_exception_is(exception, "starlette.exceptions", "HTTPException") ||
            faa_exception_is(exception, "starlette.exceptions", "WebSocketException") ||
@@ -239,7 +238,8 @@ void faa_asgi_handle_exception(PyObject *exception)
         return;
     struct faa_request *r = faa_asgi_request_of(object);
     if (r->handled_id != exception) { // Else its handler has raised it again, to the next handler.
-        int answer = is_answer(exception);
+        // What an answer is and says is all that there is to tell.
+        int answer = faa_asgi_is_answer(exception);
         faa_clear(&r->handled);
         r->handled = answer ? NULL : faa_newref((PyObject *)faa_type_of(exception));
         r->handled_id = exception;

@@ -119,9 +119,6 @@ PyObject *faa_asgi_trace_message(PyObject *connection, PyObject *sent, PyObject 
 /// behind it: then the request's outcome says so.
 void faa_asgi_note_failure(PyObject *object, PyObject *exception);
 
-/// True for the exceptions by which frameworks and servers say that the client has gone.
-int faa_asgi_is_disconnect(PyObject *exception);
-
 /// 1: the client has gone, 0: it has not, -1: this server does not tell.
 int faa_asgi_client_gone(const struct faa_request *request);
 

@@ -10,6 +10,7 @@
 #include "instrumentors/fastapi_steps.h"
 
 #include "base/clock.h"
+#include "instrumentors/asgi.h"
 #include "instrumentors/callable.h"
 #include "instrumentors/settings.h"
 #include "instrumentors/step.h"
@@ -89,7 +90,8 @@ static void start_span(struct faa_span *span, PyObject *dependant)
 
 static void end_span(struct faa_span *span, PyObject *exception)
 {
-    if (exception && !faa_exception_is_cancellation(exception) && !faa_step_is_answer(exception))
+    if (exception && !faa_exception_is_cancellation(exception) && !faa_asgi_is_answer(exception) &&
+        !faa_asgi_is_disconnect(exception))
         faa_span_record_exception(span, exception);
     faa_span_end(span, 0);
 }

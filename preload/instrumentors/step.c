@@ -2,6 +2,7 @@
 // Steps of a request, by the awaitable proxy.
 #include "instrumentors/step.h"
 
+#include "instrumentors/asgi.h"
 #include "instrumentors/callable.h"
 #include "python/awaitable.h"
 #include "python/exception.h"
@@ -14,15 +15,6 @@ int faa_step_wanted(void)
     int wanted = span && !span->is_foreign && (span->context.flags & FAA_FLAG_SAMPLED);
     Py_DecRef(current);
     return wanted;
-}
-
-int faa_step_is_answer(PyObject *exception)
-{
-    return faa_exception_is(exception, "starlette.exceptions", "HTTPException") ||
-           faa_exception_is(exception, "starlette.exceptions", "WebSocketException") ||
-           faa_exception_is(exception, "starlette.websockets", "WebSocketDisconnect") ||
-           faa_exception_is(exception, "fastapi.exceptions", "RequestValidationError") ||
-           faa_exception_is(exception, "fastapi.exceptions", "WebSocketRequestValidationError");
 }
 
 // Names in the code of a call are interned: the first look finds them, and costs no text.
@@ -60,8 +52,9 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
     struct faa_pyspan *s = faa_pyspan(object);
     const struct faa_step *step = s->owner;
     faa_context_deactivate(object);
-    if (outcome == FAA_RAISED && value && !faa_exception_is_cancellation(value) &&
-        (step->answers_nobody || !faa_step_is_answer(value)))
+    int is_answer = outcome == FAA_RAISED && value && !step->answers_nobody &&
+                    (faa_asgi_is_answer(value) || faa_asgi_is_disconnect(value));
+    if (outcome == FAA_RAISED && value && !is_answer && !faa_exception_is_cancellation(value))
         faa_span_record_exception(&s->span, value);
     faa_span_end(&s->span, 0);
 }

@@ -26,9 +26,6 @@ int faa_step_wanted(void);
 /// raised) stays NULL.
 PyObject *faa_step_trace(const struct faa_step *step, PyObject *callable, PyObject *coroutine);
 
-/// True for an exception by which an application answers.
-int faa_step_is_answer(PyObject *exception);
-
 /// The value of a keyword in a vectorcall, borrowed, or NULL.
 PyObject *faa_step_keyword(PyObject *const *args, size_t nargsf, PyObject *kwnames,
                            PyObject *keyword);
