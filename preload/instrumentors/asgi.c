@@ -130,19 +130,14 @@ static PyObject *call_traced(PyObject *wrapped, PyObject *const *args, size_t na
     PyObject *result = faa_call(wrapped, own, nargs, NULL);
     Py_DecRef(send);
     Py_DecRef(receive);
-    if (!result)
-        return NULL;
-    PyObject *proxy = faa_awaitable_new(
+    PyObject *proxy = faa_awaitable_around(
         result, is_websocket ? &faa_asgi_websocket_ops : &faa_asgi_http_ops, object);
-    if (!proxy) {
-        PyErr_Clear();
+    if (proxy == result)
         return result;
-    }
     struct faa_request *r = faa_asgi_request_of(object);
     r->receive = args[at + 1];
     r->send = args[at + 2];
     faa_awaitable_keep(proxy, r->receive, r->send);
-    Py_DecRef(result);
     return proxy;
 }
 

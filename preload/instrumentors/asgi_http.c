@@ -156,13 +156,8 @@ static const struct faa_awaitable_ops send_ops = {.leave = sent};
 // Sending may have to wait (a slow client, one that has gone); the framework raises after that.
 static PyObject *watch_sending(PyObject *object, PyObject *result)
 {
-    PyObject *proxy = faa_awaitable_new(result, &send_ops, object);
-    if (!proxy) {
-        PyErr_Clear();
-        return result;
-    }
-    faa_asgi_request_of(object)->is_sending = 1;
-    Py_DecRef(result);
+    PyObject *proxy = faa_awaitable_around(result, &send_ops, object);
+    faa_asgi_request_of(object)->is_sending = proxy != result;
     return proxy;
 }
 

@@ -115,14 +115,9 @@ PyObject *faa_asgi_call_lifespan(PyObject *wrapped, PyObject *const *args, size_
     memcpy(own, args, nargs * sizeof(own[0]));
     own[at + 2] = send ? send : args[at + 2];
     PyObject *result = faa_call(wrapped, own, nargs, NULL);
-    PyObject *proxy = result && object ? faa_awaitable_new(result, &ops, object) : NULL;
+    if (object)
+        result = faa_awaitable_around(result, &ops, object);
     Py_DecRef(send);
     Py_DecRef(object);
-    if (!proxy) {
-        if (result)
-            PyErr_Clear();
-        return result;
-    }
-    Py_DecRef(result);
-    return proxy;
+    return result;
 }

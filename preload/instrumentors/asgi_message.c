@@ -91,13 +91,9 @@ PyObject *faa_asgi_trace_message(PyObject *connection, PyObject *sent, PyObject 
     int saved = errno;
     int64_t size = sent ? size_of(sent) : -1;
     PyObject *object = !sent || size >= 0 ? new_message(connection, size) : NULL;
-    PyObject *proxy = object ? faa_awaitable_new(result, &ops, object) : NULL;
+    if (object)
+        result = faa_awaitable_around(result, &ops, object);
     Py_DecRef(object);
     errno = saved;
-    if (!proxy) {
-        PyErr_Clear();
-        return result;
-    }
-    Py_DecRef(result);
-    return proxy;
+    return result;
 }

@@ -90,15 +90,8 @@ static const struct faa_awaitable_ops task_ops = {
 PyObject *faa_asgi_in_task(PyObject *result)
 {
     PyObject *object = result ? faa_asgi_current_request() : NULL;
-    if (object && !faa_asgi_request_of(object)->steps.running &&
-        faa_pyspan(object)->span.recording) {
-        PyObject *proxy = faa_awaitable_new(result, &task_ops, object);
-        PyErr_Clear();
-        if (proxy) {
-            Py_DecRef(result);
-            result = proxy;
-        }
-    }
+    if (object && !faa_asgi_request_of(object)->steps.running && faa_pyspan(object)->span.recording)
+        result = faa_awaitable_around(result, &task_ops, object);
     Py_DecRef(object);
     return result;
 }

@@ -133,16 +133,9 @@ PyObject *faa_asgi_websocket_receive_hook(PyObject *wrapped, PyObject *data, PyO
                                           size_t nargsf, PyObject *kwnames)
 {
     PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
-    if (data)
-        result = faa_asgi_trace_message(data, NULL, result);
-    PyObject *proxy = result && data ? faa_awaitable_new(result, &receive_ops, data) : NULL;
-    if (!proxy) {
-        if (result)
-            PyErr_Clear();
+    if (!data)
         return result;
-    }
-    Py_DecRef(result);
-    return proxy;
+    return faa_awaitable_around(faa_asgi_trace_message(data, NULL, result), &receive_ops, data);
 }
 
 static void enter(PyObject *object)

@@ -185,18 +185,6 @@ static const struct faa_awaitable_ops recursion_ops = {
     .leave = recursion_leave,
 };
 
-// The proxy in the coroutine's place; takes its reference.
-static PyObject *observe(PyObject *coroutine, const struct faa_awaitable_ops *ops, PyObject *data)
-{
-    PyObject *proxy = faa_awaitable_new(coroutine, ops, data);
-    if (!proxy) {
-        PyErr_Clear();
-        return coroutine;
-    }
-    Py_DecRef(coroutine);
-    return proxy;
-}
-
 static PyObject *recursion_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
                                 size_t nargsf, PyObject *kwnames)
 {
@@ -215,7 +203,7 @@ static PyObject *recursion_hook(PyObject *wrapped, PyObject *data, PyObject *con
         PyErr_Clear();
         return result;
     }
-    result = observe(result, &recursion_ops, pair);
+    result = faa_awaitable_around(result, &recursion_ops, pair);
     Py_DecRef(pair);
     return result;
 }
@@ -299,7 +287,7 @@ static PyObject *time_each(PyObject *coroutine)
         return coroutine;
     }
     s->capsule = capsule;
-    PyObject *result = observe(coroutine, &solving_ops, capsule);
+    PyObject *result = faa_awaitable_around(coroutine, &solving_ops, capsule);
     Py_DecRef(capsule);
     return result;
 }

@@ -73,12 +73,7 @@ PyObject *faa_step_trace(const struct faa_step *step, PyObject *callable, PyObje
     s->owner = step;
     s->extra = faa_newref(callable);
     s->free_extra = drop_callable;
-    PyObject *proxy = faa_awaitable_new(coroutine, &step_ops, object);
+    coroutine = faa_awaitable_around(coroutine, &step_ops, object);
     Py_DecRef(object);
-    if (!proxy) {
-        PyErr_Clear();
-        return coroutine;
-    }
-    Py_DecRef(coroutine);
-    return proxy;
+    return coroutine;
 }

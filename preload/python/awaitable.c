@@ -316,13 +316,17 @@ int faa_awaitable_init(void)
     return type ? 0 : -1;
 }
 
-PyObject *faa_awaitable_new(PyObject *inner, const struct faa_awaitable_ops *ops, PyObject *data)
+PyObject *faa_awaitable_around(PyObject *result, const struct faa_awaitable_ops *ops,
+                               PyObject *data)
 {
-    PyObject *self = faa_alloc_gc_raw(type);
-    if (!self)
-        return NULL;
+    PyObject *self = result ? faa_alloc_gc_raw(type) : NULL;
+    if (!self) {
+        if (result)
+            PyErr_Clear();
+        return result;
+    }
     struct awaitable *a = faa_state(self);
-    a->inner = faa_newref(inner);
+    a->inner = result;
     a->iter = NULL;
     a->data = faa_newref(data);
     a->kept[0] = a->kept[1] = NULL;

@@ -28,9 +28,11 @@ struct faa_awaitable_ops {
 /// 0, or -1 with a Python error.
 FAA_MUSTUSE int faa_awaitable_init(void);
 
-/// A proxy around `inner`, any awaitable. Takes new references; `ops` is static. On failure NULL
-/// with an error, and `leave` is not called.
-PyObject *faa_awaitable_new(PyObject *inner, const struct faa_awaitable_ops *ops, PyObject *data);
+/// A proxy around what a call has just returned, any awaitable, whose reference it takes. Where
+/// there is no memory for one the awaitable itself, and `leave` is not called; NULL stays NULL,
+/// with its error. `ops` is static; a new reference to `data` is taken.
+PyObject *faa_awaitable_around(PyObject *result, const struct faa_awaitable_ops *ops,
+                               PyObject *data);
 
 /// Keeps two more objects alive, once, until `leave` has returned. `data` may borrow them: held
 /// there they would be hidden from the garbage collector, and with them the cycles that a request
