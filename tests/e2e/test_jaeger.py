@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from harness.deadline import until
 from harness.jaeger import Jaeger
@@ -176,3 +177,61 @@ def test_service_is_listed(run: Runner, jaeger: Jaeger) -> None:
     server, service = launched(run, jaeger, "grpc", "selfcall:app")
     server.get("/items/1")
     until(lambda: service in jaeger.services(), 10, lambda: str(jaeger.services()))
+
+
+def logs(span: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the events of a span as Jaeger's UI gets them."""
+    return [{field["key"]: field["value"] for field in log["fields"]} for log in span["logs"]]
+
+
+def test_what_a_request_tells(run: Runner, jaeger: Jaeger) -> None:
+    """The behaviours of the server side, as a person finds them in Jaeger."""
+    env = {"FAA_BLOCKED_THRESHOLD": "100", "FAA_FASTAPI_SPANS": ""}
+    server, service = launched(run, jaeger, "grpc", "showcase:app", **env)
+    statuses = [server.get(f"/items/{item}").status_code for item in (1, 404, 409, "x")]
+    assert statuses == [200, 404, 409, 422]
+    for path in ("/later", "/blocks", "/depends", "/streams"):
+        assert server.get(path).status_code == 200
+    with connect(f"ws://127.0.0.1:{server.port}/rooms/tea", proxy=None) as client:
+        client.send("hello")
+        assert client.recv() == "hello"
+    server.get("/nowhere", headers={"Forwarded": "for=192.0.2.1;proto=https"})
+    assert server.stop() == -15
+    assert server.agent_lines == []
+
+    traces = jaeger.traces(service)
+    assert_no_warnings(traces)
+    spans = {}
+    for trace in traces:
+        for span in trace["spans"]:
+            spans[span["operationName"], tags(span).get("http.response.status_code")] = span
+    item = "GET /items/{item}"
+    assert tags(spans[item, 200])["http.response.body.size"] == 1
+    (answer,) = logs(spans[item, 404])
+    assert answer["exception.message"] == "404: no such item"
+    (handled,) = logs(spans[item, 409])
+    assert handled["exception.type"] == "showcase.SoldOut"
+    assert "in item" in handled["exception.stacktrace"]
+    refused = {log["event"]: log for log in logs(spans[item, 422])}
+    assert refused["validation failed"]["faa.validation.locations"] == "path.item"
+    assert not any("error" in tags(spans[item, status]) for status in (404, 409, 422))
+
+    task = spans["background_task note", None]
+    later = spans["GET /later", 200]
+    assert parent(task) == later["spanID"]
+    assert task["startTime"] >= later["startTime"] + later["duration"] - 1
+    (blocked,) = logs(spans["GET /blocks", 200])
+    assert blocked["event"] == "event loop blocked"
+    assert blocked["faa.event_loop.blocked_us"] >= 100_000
+    assert "in blocks" in blocked["code.stacktrace"].splitlines()[-1]
+    slow = spans["dependency slow", None]
+    assert parent(slow) == spans["GET /depends", 200]["spanID"]
+    assert tags(slow)["code.function.name"] == "showcase.slow"
+    assert [log["event"] for log in logs(spans["GET /streams", 200])] == ["first byte"]
+
+    room = tags(spans["GET /rooms/{room}", 101])
+    assert (room["url.scheme"], room["network.protocol.name"]) == ("ws", "websocket")
+    assert room["faa.websocket.close_code"] == 4000
+    assert (room["faa.websocket.messages_received"], room["faa.websocket.bytes_sent"]) == (1, 5)
+    nowhere = tags(spans["GET", 404])
+    assert (nowhere["client.address"], nowhere["url.scheme"]) == ("192.0.2.1", "https")
