@@ -11,7 +11,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import sampling
 
-from harness.deadline import until
+from harness.deadline import scaled, until
 from harness.jaeger import Jaeger
 from harness.process import Runner, Server
 from harness.raw import RawServer
@@ -340,20 +340,27 @@ def test_process_that_serves_nothing_or_sends_nothing_asks_nobody(
 ) -> None:
     sampling_manager = manager(ratio(1))
     env = receiver.env | remote(sampling_manager.endpoint, 1)
-    threads = (
-        "names = [open(f'/proc/self/task/{task}/comm').read().strip()"
-        " for task in os.listdir('/proc/self/task')]; print(names.count('faa-export'))"
-    )
+    # A thread has its name soon after it begins; one that is not wanted is given time to come.
+    threads = """
+def names():
+    return [open(f"/proc/self/task/{task}/comm").read().strip()
+            for task in os.listdir("/proc/self/task")]
+
+end = time.monotonic() + float(sys.argv[1])
+while "faa-export" not in names() and time.monotonic() < end:
+    time.sleep(0.01)
+print(names().count("faa-export"))
+"""
     for name, work, exporter in (
         ("served", "selfcall.request(); ", "otlp"),
         ("idle", "", "otlp"),
         ("silent", "selfcall.request(); ", "none"),
     ):
-        script = f"import os, selfcall; {work}{threads}"
+        script = f"import os, sys, time, selfcall; {work}\n{threads}"
         settings = {"OTEL_TRACES_EXPORTER": exporter, "OTEL_SERVICE_NAME": name}
-        process = run.run([run.python, "-c", script], env=env | settings)
-        # The exporter's thread is there, or is not, as soon as a span has begun.
         count = 1 if name == "served" else 0
+        patience = scaled(20) if count else 0.3
+        process = run.run([run.python, "-c", script, str(patience)], env=env | settings)
         assert (process.status, process.stdout, process.stderr) == (0, f"{count}\n", ""), name
     assert set(sampling_manager.questions) <= {"served"}
 
