@@ -5,7 +5,6 @@
 #include "agent/config_span.h"
 #include "agent/env.h"
 #include "base/log.h"
-#include "base/utf8.h"
 #include "export/endpoint.h"
 
 #include <stdio.h>
@@ -108,15 +107,6 @@ static void read_propagators(struct faa_config *config)
     }
 }
 
-char *faa_config_keep(struct faa_str text)
-{
-    size_t cap = FAA_UTF8_CLEAN_MAX(text.n);
-    char *copy = malloc(cap);
-    if (copy)
-        faa_utf8_clean(text, copy, cap);
-    return copy;
-}
-
 // What is no URL may be anything, secrets too: it is not shown.
 static const char *read_url(const char *name)
 {
@@ -126,7 +116,7 @@ static const char *read_url(const char *name)
         faa_warn("%s cannot be used: it is not an http:// or https:// URL with a host", name);
         return NULL;
     }
-    return value ? faa_config_keep(faa_str_of(value)) : NULL;
+    return value ? faa_env_keep(faa_str_of(value)) : NULL;
 }
 
 static enum faa_protocol read_protocol(void)
@@ -201,7 +191,7 @@ static void set_number(struct faa_config *config, const char *key, int64_t numbe
 // One key=value of OTEL_RESOURCE_ATTRIBUTES; both are percent-decoded.
 static int read_attribute(struct faa_config *config, struct faa_str pair)
 {
-    char *text = faa_config_keep(pair), *equals = text ? strchr(text, '=') : NULL;
+    char *text = faa_env_keep(pair), *equals = text ? strchr(text, '=') : NULL;
     if (!text)
         return -1;
     if (equals)
@@ -213,7 +203,7 @@ static int read_attribute(struct faa_config *config, struct faa_str pair)
         return 0;
     }
     // Decoding may have made invalid UTF-8.
-    char *key = faa_config_keep(faa_str_of(text)), *value = faa_config_keep(faa_str_of(equals + 1));
+    char *key = faa_env_keep(faa_str_of(text)), *value = faa_env_keep(faa_str_of(equals + 1));
     free(text);
     if (!key || !value) {
         free(key);
@@ -232,7 +222,7 @@ static int set_host(struct faa_config *config)
     if (gethostname(host, sizeof(host)))
         return 0;
     host[sizeof(host) - 1] = '\0';
-    char *name = faa_config_keep(faa_str_of(host));
+    char *name = faa_env_keep(faa_str_of(host));
     if (name)
         set_text(config, "host.name", name);
     return name ? 0 : -1;
@@ -255,7 +245,7 @@ static int read_resource(struct faa_config *config)
             return -1;
     const char *service = faa_env("OTEL_SERVICE_NAME");
     if (service) {
-        char *name = faa_config_keep(faa_str_of(service));
+        char *name = faa_env_keep(faa_str_of(service));
         if (!name)
             return -1;
         set_text(config, "service.name", name);
@@ -281,8 +271,7 @@ int faa_config_read(struct faa_config *config)
     if (faa_config_read_settings(&faa_settings))
         return -1;
     config->blocked_ms = faa_env_number("FAA_BLOCKED_THRESHOLD", 100, 0, 3600000);
-    config->disabled =
-        faa_config_keep(faa_str_of(faa_env("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")));
+    config->disabled = faa_env_keep(faa_str_of(faa_env("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")));
     faa_config_read_limits(config);
     if (faa_config_read_sampler(config))
         return -1;

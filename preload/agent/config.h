@@ -42,10 +42,6 @@ void faa_config_set_process(struct faa_config *config);
 /// The part of faa_config_read that fills the instrumentors' settings. 0, or -1 without memory.
 FAA_MUSTUSE int faa_config_read_settings(struct faa_settings *settings);
 
-/// A copy for ever, as valid UTF-8; NULL when there is no memory. Not even environment variables
-/// stay where they are: setproctitle writes over them.
-char *faa_config_keep(struct faa_str text);
-
 /// True when the instrumentor of this name is turned off.
 int faa_config_is_disabled(const struct faa_config *config, const char *name);
 

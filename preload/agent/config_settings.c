@@ -47,7 +47,7 @@ static unsigned read_steps(void)
 static int read_text(const char *name, const char **out)
 {
     const char *value = faa_env(name);
-    *out = value ? faa_config_keep(faa_str_of(value)) : NULL;
+    *out = value ? faa_env_keep(faa_str_of(value)) : NULL;
     return value && !*out ? -1 : 0;
 }
 

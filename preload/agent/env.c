@@ -3,6 +3,7 @@
 #include "agent/env.h"
 
 #include "base/log.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -89,4 +90,13 @@ long faa_env_unescape(char *text)
     }
     *out = '\0';
     return out - text;
+}
+
+char *faa_env_keep(struct faa_str text)
+{
+    size_t cap = FAA_UTF8_CLEAN_MAX(text.n);
+    char *copy = malloc(cap);
+    if (copy)
+        faa_utf8_clean(text, copy, cap);
+    return copy;
 }

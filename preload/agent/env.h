@@ -27,4 +27,8 @@ int faa_env_next(struct faa_str *rest, struct faa_str *element);
 /// Decodes percent-escapes in place; returns the new length, or -1 for a broken escape.
 long faa_env_unescape(char *text);
 
+/// A copy for ever, as valid UTF-8; NULL when there is no memory. Not even environment variables
+/// stay where they are: setproctitle writes over them.
+char *faa_env_keep(struct faa_str text);
+
 #endif

@@ -2,9 +2,8 @@
 // The server edge: which call of an application is a request of its own, and what is put around it.
 #include "instrumentors/asgi_request.h"
 
+#include "instrumentors/http_rules.h"
 #include "python/err.h"
-
-#include <stdlib.h>
 
 enum { PAIRS_COMPARED = 8 };
 
@@ -15,63 +14,47 @@ struct edge {
     void (*adopt)(struct faa_span *span, PyObject *scope); ///< See faa_asgi_trace_class; or NULL.
 };
 
-static const char owner; // Its address marks the spans of requests.
+static PyObject *classes[FAA_FRAMEWORK_COUNT]; // Whose applications are traced.
 
-struct faa_request *faa_asgi_request_of(PyObject *span)
+static struct edge edges[FAA_FRAMEWORK_COUNT] = {
+    [FAA_STARLETTE] = {"starlette", 0, NULL},
+    [FAA_FASTAPI] = {"fastapi", 0, NULL},
+};
+
+void faa_asgi_trace_class(enum faa_framework framework, PyObject *class,
+                          void (*adopt)(struct faa_span *span, PyObject *scope))
 {
-    struct faa_pyspan *s = faa_pyspan(span);
-    return s->owner == &owner ? s->extra : NULL;
+    faa_clear(&classes[framework]);
+    classes[framework] = faa_newref(class);
+    edges[framework].adopt = adopt;
 }
 
-static void free_request(void *extra)
+// The framework's own list goes before the one for all.
+static enum faa_rule excluding_rule(void)
 {
-    struct faa_request *r = extra;
-    faa_clear(&r->headers);
-    faa_clear(&r->handled);
-    free(r);
-}
-
-// Spans of steps inside it may be current; it is what they were activated in.
-PyObject *faa_asgi_current_request(void)
-{
-    PyObject *current = faa_context_current(), *span = current;
-    while (span && !faa_asgi_request_of(span))
-        span = faa_pyspan(span)->previous;
-    span = span && faa_asgi_request_of(span)->headers ? faa_newref(span) : NULL;
-    Py_DecRef(current);
-    return span;
-}
-
-void faa_asgi_add_wait(enum faa_wait what, uint64_t ns)
-{
-    PyObject *span = faa_asgi_current_request();
-    if (span)
-        faa_asgi_request_of(span)->wait_ns[what] += ns;
-    Py_DecRef(span);
+    if (classes[FAA_FASTAPI] && faa_http_rules_has(FAA_RULE_FASTAPI_EXCLUDED_URLS))
+        return FAA_RULE_FASTAPI_EXCLUDED_URLS;
+    if (classes[FAA_STARLETTE] && faa_http_rules_has(FAA_RULE_STARLETTE_EXCLUDED_URLS))
+        return FAA_RULE_STARLETTE_EXCLUDED_URLS;
+    return FAA_RULE_EXCLUDED_URLS;
 }
 
 static PyObject *new_request(PyObject *scope, const struct edge *edge)
 {
     static const struct faa_span_context excluded = {.suppressed = 1};
     struct faa_scope fields;
-    struct faa_request *r = malloc(sizeof(*r));
-    PyObject *object = r ? faa_pyspan_new() : NULL;
-    if (!object) {
-        free(r);
+    PyObject *object = faa_asgi_request_new();
+    if (!object)
         return NULL;
-    }
-    memset(r, 0, offsetof(struct faa_request, route));
-    struct faa_pyspan *s = faa_pyspan(object);
-    s->owner = &owner;
-    s->extra = r;
-    s->free_extra = free_request;
+    struct faa_request *r = faa_asgi_request_of(object);
+    struct faa_span *span = &faa_pyspan(object)->span;
     faa_asgi_read_scope(&fields, scope);
     r->headers = faa_newref(fields.headers);
     r->is_served = r->is_at_server = edge->is_server;
-    if (faa_asgi_is_excluded(&fields, scope))
-        faa_span_start(&s->span, FAA_KIND_SERVER, edge->scope_name, &excluded);
+    if (faa_asgi_is_excluded(&fields, scope, excluding_rule()))
+        faa_span_start(span, FAA_KIND_SERVER, edge->scope_name, &excluded);
     else
-        faa_asgi_start_span(&s->span, r, &fields, edge->scope_name);
+        faa_asgi_start_span(span, r, &fields, edge->scope_name);
     faa_asgi_note_root(r, scope);
     return object;
 }
@@ -174,26 +157,6 @@ PyObject *faa_asgi_serve(PyObject *wrapped, PyObject *const *args, size_t nargs,
 {
     const struct edge edge = {scope_name, 1, NULL};
     return call(wrapped, args, nargs, at, &edge);
-}
-
-static PyObject *classes[FAA_FRAMEWORK_COUNT]; // Whose applications are traced.
-
-static struct edge edges[FAA_FRAMEWORK_COUNT] = {
-    [FAA_STARLETTE] = {"starlette", 0, NULL},
-    [FAA_FASTAPI] = {"fastapi", 0, NULL},
-};
-
-void faa_asgi_trace_class(enum faa_framework framework, PyObject *class,
-                          void (*adopt)(struct faa_span *span, PyObject *scope))
-{
-    faa_clear(&classes[framework]);
-    classes[framework] = faa_newref(class);
-    edges[framework].adopt = adopt;
-}
-
-int faa_asgi_is_traced(enum faa_framework framework)
-{
-    return classes[framework] != NULL;
 }
 
 static const struct edge *edge_of(PyObject *application)

@@ -4,6 +4,7 @@
 #define FAA_INSTRUMENTORS_ASGI_REQUEST_H
 
 #include "instrumentors/asgi.h"
+#include "instrumentors/http_rules.h"
 #include "python/awaitable.h"
 
 enum { FAA_ROUTE_MAX = 512, FAA_ASGI_ARGS_MAX = 8 };
@@ -56,6 +57,9 @@ struct faa_request {
 /// The request of a span object that is a server span, else NULL.
 struct faa_request *faa_asgi_request_of(PyObject *span);
 
+/// A new span object with a request, both empty. NULL when there is no memory.
+PyObject *faa_asgi_request_new(void);
+
 /// The scope's entries that matter, borrowed, NULL where absent.
 #define FAA_SCOPE_FIELDS(X)                                                                        \
     X(type)                                                                                        \
@@ -81,12 +85,9 @@ void faa_asgi_read_scope(struct faa_scope *fields, PyObject *scope);
 void faa_asgi_start_span(struct faa_span *span, struct faa_request *request,
                          const struct faa_scope *scope, const char *scope_name);
 
-/// True when the user's rules want no trace of this URL. Looking may run Python code: `fields` are
-/// read from the scope again after it.
-int faa_asgi_is_excluded(struct faa_scope *fields, PyObject *scope);
-
-/// True when applications of this framework are traced.
-int faa_asgi_is_traced(enum faa_framework framework);
+/// True when this rule wants no trace of the URL. Looking may run Python code: `fields` are read
+/// from the scope again after it.
+int faa_asgi_is_excluded(struct faa_scope *fields, PyObject *scope, enum faa_rule rule);
 
 /// The application's root (uvicorn --root-path, FastAPI(root_path=…)) is part of the route.
 void faa_asgi_note_root(struct faa_request *request, PyObject *scope);

@@ -272,16 +272,6 @@ void faa_asgi_start_span(struct faa_span *span, struct faa_request *request,
                            FAA_KEY_HTTP_REQUEST_HEADER);
 }
 
-// The framework's own list goes before the one for all.
-static enum faa_rule excluding_rule(void)
-{
-    if (faa_asgi_is_traced(FAA_FASTAPI) && faa_http_rules_has(FAA_RULE_FASTAPI_EXCLUDED_URLS))
-        return FAA_RULE_FASTAPI_EXCLUDED_URLS;
-    if (faa_asgi_is_traced(FAA_STARLETTE) && faa_http_rules_has(FAA_RULE_STARLETTE_EXCLUDED_URLS))
-        return FAA_RULE_STARLETTE_EXCLUDED_URLS;
-    return FAA_RULE_EXCLUDED_URLS;
-}
-
 struct url {
     char text[URL_MAX];
     size_t n;
@@ -322,9 +312,8 @@ static void put_host(struct url *url, const struct faa_scope *scope)
     }
 }
 
-int faa_asgi_is_excluded(struct faa_scope *fields, PyObject *scope)
+int faa_asgi_is_excluded(struct faa_scope *fields, PyObject *scope, enum faa_rule rule)
 {
-    enum faa_rule rule = excluding_rule();
     struct url url;
     if (!faa_http_rules_has(rule))
         return 0;
