@@ -54,7 +54,9 @@ def test_each_line_has_utc_time_and_pid(run: Runner, receiver: HttpReceiver) -> 
 
 
 def test_child_has_lines_of_its_own(run: Runner, receiver: HttpReceiver) -> None:
-    code = "import os, selfcall; pid = os.fork(); selfcall.request(); print(os.getpid())"
+    # One write for a line: print() makes two, between which the other process may write.
+    line = "os.write(1, b'%d\\n' % os.getpid())"
+    code = f"import os, selfcall; pid = os.fork(); selfcall.request(); {line}"
     process = script(run, code + "\nif pid: os.waitpid(pid, 0)", receiver.env)
     sent = {int(line.split()[1]) for line in process.agent_lines if " bytes to " in line}
     assert sent == set(map(int, process.stdout.split()))
