@@ -51,15 +51,9 @@ int faa_env_next(struct faa_str *rest, struct faa_str *element)
     while (rest->n) {
         const char *comma = memchr(rest->p, ',', rest->n);
         size_t n = comma ? (size_t)(comma - rest->p) : rest->n;
-        *element = (struct faa_str){rest->p, n};
+        *element = faa_str_trim((struct faa_str){rest->p, n});
         rest->p += comma ? n + 1 : n;
         rest->n -= comma ? n + 1 : n;
-        while (element->n && strchr(" \t", element->p[0])) {
-            element->p++;
-            element->n--;
-        }
-        while (element->n && strchr(" \t", element->p[element->n - 1]))
-            element->n--;
         if (element->n)
             return 1;
     }

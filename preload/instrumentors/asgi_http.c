@@ -45,6 +45,27 @@ void faa_asgi_end(PyObject *object)
     faa_span_end(span, r->end_ns);
 }
 
+// uvicorn's request says so on what `receive` is bound to, hypercorn's stream on what `send` is.
+static int flag_of(PyObject *method, PyObject *name)
+{
+    PyObject *self, *flag = NULL;
+    int yes = -1;
+    if (method && faa_getattr(method, FAA_NAME(__self__), &self) == 1) {
+        if (faa_getattr(self, name, &flag) == 1)
+            yes = flag == Py_True;
+        Py_DecRef(self);
+        Py_DecRef(flag);
+    }
+    return yes;
+}
+
+// 1: the client has gone, 0: it has not, -1: this server does not tell.
+static int is_client_gone(const struct faa_request *r)
+{
+    int gone = flag_of(r->receive, FAA_NAME(disconnected));
+    return gone >= 0 ? gone : flag_of(r->send, FAA_NAME(closed));
+}
+
 // ---- the response -----------------------------------------------------------------------------
 
 // The response is complete. A server error waits for the exception behind it: the framework raises
@@ -54,7 +75,7 @@ static void complete(PyObject *object)
     struct faa_request *r = faa_asgi_request_of(object);
     struct faa_span *span = &faa_pyspan(object)->span;
     r->end_ns = faa_asgi_step_cut(object);
-    if (r->is_streaming && faa_asgi_client_gone(r) == 1)
+    if (r->is_streaming && is_client_gone(r) == 1)
         r->outcome = "client_disconnected";
     if (faa_str_eq(r->method, FAA_STR("HEAD"))) // The server sends none of it.
         r->body_size = 0;
@@ -178,26 +199,6 @@ PyObject *faa_asgi_http_send_hook(PyObject *wrapped, PyObject *data, PyObject *c
 
 // ---- the end ----------------------------------------------------------------------------------
 
-// uvicorn's request says so on what `receive` is bound to, hypercorn's stream on what `send` is.
-static int flag_of(PyObject *method, PyObject *name)
-{
-    PyObject *self, *flag = NULL;
-    int yes = -1;
-    if (method && faa_getattr(method, FAA_NAME(__self__), &self) == 1) {
-        if (faa_getattr(self, name, &flag) == 1)
-            yes = flag == Py_True;
-        Py_DecRef(self);
-        Py_DecRef(flag);
-    }
-    return yes;
-}
-
-int faa_asgi_client_gone(const struct faa_request *r)
-{
-    int gone = flag_of(r->receive, FAA_NAME(disconnected));
-    return gone >= 0 ? gone : flag_of(r->send, FAA_NAME(closed));
-}
-
 int faa_asgi_is_disconnect(PyObject *exception)
 {
     return faa_exception_is(exception, "starlette.requests", "ClientDisconnect") ||
@@ -211,7 +212,7 @@ void faa_asgi_note_failure(PyObject *object, PyObject *exception)
     if (faa_asgi_is_disconnect(exception))
         r->outcome = "client_disconnected";
     else if (faa_exception_is_cancellation(exception))
-        r->outcome = faa_asgi_client_gone(r) == 1 ? "client_disconnected" : "cancelled";
+        r->outcome = is_client_gone(r) == 1 ? "client_disconnected" : "cancelled";
     else if (r->handled_id == exception)
         faa_span_fail(&faa_pyspan(object)->span, exception);
     else
@@ -250,7 +251,7 @@ static void note_incomplete(PyObject *object)
 {
     struct faa_request *r = faa_asgi_request_of(object);
     struct faa_span *span = &faa_pyspan(object)->span;
-    int gone = faa_asgi_client_gone(r);
+    int gone = is_client_gone(r);
     if (gone == 1) {
         r->outcome = "client_disconnected";
     } else if (gone < 0 && r->status) {
@@ -268,11 +269,17 @@ static void note_servers_answer(struct faa_request *r)
         r->status = 500;
 }
 
-static void enter(PyObject *object)
+void faa_asgi_enter(PyObject *object)
 {
     faa_asgi_request_of(object)->has_begun = 1;
     faa_context_activate(object);
     faa_asgi_step_begins(object);
+}
+
+void faa_asgi_forget(struct faa_request *r)
+{
+    faa_clear(&r->headers);
+    r->receive = r->send = NULL;
 }
 
 // A server error whose exception has not come by now has none: what goes on is background work.
@@ -303,8 +310,8 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
         note_servers_answer(r);
         faa_asgi_end(object);
     }
-    faa_clear(&r->headers);
-    r->receive = r->send = NULL;
+    faa_asgi_forget(r);
 }
 
-const struct faa_awaitable_ops faa_asgi_http_ops = {enter, faa_asgi_step_begins, waits, leave};
+const struct faa_awaitable_ops faa_asgi_http_ops = {faa_asgi_enter, faa_asgi_step_begins, waits,
+                                                    leave};

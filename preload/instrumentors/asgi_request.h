@@ -105,6 +105,11 @@ void faa_asgi_step_ends(PyObject *data);
 uint64_t faa_asgi_step_cut(PyObject *data);
 void faa_asgi_set_steps(struct faa_span *span, const struct faa_steps *steps);
 
+/// What both ops do at the first step, and at the end when the span is made: the request is current
+/// in between.
+void faa_asgi_enter(PyObject *object);
+void faa_asgi_forget(struct faa_request *request);
+
 /// The ops of the proxy around the application's coroutine, and what sees its messages.
 extern const struct faa_awaitable_ops faa_asgi_http_ops, faa_asgi_websocket_ops;
 faa_hook faa_asgi_http_send_hook, faa_asgi_websocket_send_hook, faa_asgi_websocket_receive_hook;
@@ -119,9 +124,6 @@ PyObject *faa_asgi_trace_message(PyObject *connection, PyObject *sent, PyObject 
 /// Records `exception`, with which the application ended, unless the client or a cancellation is
 /// behind it: then the request's outcome says so.
 void faa_asgi_note_failure(PyObject *object, PyObject *exception);
-
-/// 1: the client has gone, 0: it has not, -1: this server does not tell.
-int faa_asgi_client_gone(const struct faa_request *request);
 
 /// Ends the span of a request that is over.
 void faa_asgi_end(PyObject *object);

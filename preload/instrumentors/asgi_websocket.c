@@ -122,12 +122,7 @@ static void see_received(PyObject *object, enum faa_outcome outcome, PyObject *m
     Py_DecRef(type);
 }
 
-static void nothing(PyObject *object)
-{
-    (void)object;
-}
-
-static const struct faa_awaitable_ops receive_ops = {.enter = nothing, .leave = see_received};
+static const struct faa_awaitable_ops receive_ops = {.leave = see_received};
 
 PyObject *faa_asgi_websocket_receive_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
                                           size_t nargsf, PyObject *kwnames)
@@ -136,13 +131,6 @@ PyObject *faa_asgi_websocket_receive_hook(PyObject *wrapped, PyObject *data, PyO
     if (!data)
         return result;
     return faa_awaitable_around(faa_asgi_trace_message(data, NULL, result), &receive_ops, data);
-}
-
-static void enter(PyObject *object)
-{
-    faa_asgi_request_of(object)->has_begun = 1;
-    faa_context_activate(object);
-    faa_asgi_step_begins(object);
 }
 
 static void set_messages(struct faa_span *span, const struct faa_request *r)
@@ -202,12 +190,11 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
         set_messages(span, r);
         faa_asgi_end(object);
     }
-    faa_clear(&r->headers);
-    r->receive = r->send = NULL;
+    faa_asgi_forget(r);
 }
 
 const struct faa_awaitable_ops faa_asgi_websocket_ops = {
-    .enter = enter,
+    .enter = faa_asgi_enter,
     .resume = faa_asgi_step_begins,
     .waits = faa_asgi_step_ends,
     .leave = leave,

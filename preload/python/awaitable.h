@@ -14,7 +14,7 @@ enum faa_outcome {
 /// All run with no error set, in the context in which the coroutine is stepped, and must leave no
 /// error set.
 struct faa_awaitable_ops {
-    /// Before the first step.
+    /// Before the first step; may be NULL.
     void (*enter)(PyObject *data);
     /// Before each later one; may be NULL.
     void (*resume)(PyObject *data);

@@ -4,19 +4,8 @@
 
 #include <strings.h>
 
-static struct faa_str trim(struct faa_str s)
-{
-    while (s.n && (s.p[0] == ' ' || s.p[0] == '\t')) {
-        s.p++;
-        s.n--;
-    }
-    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
-// Up to the first of these bytes that is not within quotes; `*rest` is what follows it.
-static struct faa_str until(struct faa_str s, char stop, char other_stop, struct faa_str *rest)
+// Up to the first such byte that is not within quotes; `*rest` is what follows it.
+static struct faa_str until(struct faa_str s, char stop, struct faa_str *rest)
 {
     size_t i = 0;
     int quoted = 0;
@@ -25,7 +14,7 @@ static struct faa_str until(struct faa_str s, char stop, char other_stop, struct
             i++;
         else if (s.p[i] == '"')
             quoted = !quoted;
-        else if (!quoted && (s.p[i] == stop || s.p[i] == other_stop))
+        else if (!quoted && s.p[i] == stop)
             break;
     }
     size_t n = i < s.n ? i : s.n;
@@ -70,11 +59,11 @@ static int is_named(struct faa_str name, const char *wanted, size_t n)
 struct faa_forwarded faa_forwarded_parse(struct faa_str header)
 {
     struct faa_forwarded f = {{"", 0}, {"", 0}, {"", 0}};
-    struct faa_str others, element = until(header, ',', ',', &others);
+    struct faa_str others, element = until(header, ',', &others);
     while (element.n) {
-        struct faa_str value, pair = until(element, ';', ';', &element);
-        struct faa_str name = trim(until(pair, '=', '=', &value));
-        value = unquote(trim(value));
+        struct faa_str value, pair = until(element, ';', &element);
+        struct faa_str name = faa_str_trim(until(pair, '=', &value));
+        value = unquote(faa_str_trim(value));
         if (is_named(name, "for", 3))
             f.client = address_of(value);
         else if (is_named(name, "host", 4))
@@ -90,7 +79,7 @@ struct faa_str faa_forwarded_first(struct faa_str header)
     const char *comma = header.n ? memchr(header.p, ',', header.n) : NULL;
     if (comma)
         header.n = (size_t)(comma - header.p);
-    return trim(header);
+    return faa_str_trim(header);
 }
 
 struct faa_str faa_forwarded_for(struct faa_str header)

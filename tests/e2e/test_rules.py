@@ -196,9 +196,9 @@ def test_an_excluded_request_leaves_nothing_and_the_next_on_its_connection_is_tr
     server = run.uvicorn("rules:app", "--http", http, env=receiver.env | env)
     hidden, shown = ("a", "c", "e"), ("b", "d", "f")
     with httpx.Client(base_url=server.url, trust_env=False, timeout=scaled(20)) as client:
-        ports = {work(client, f"/healthz/{hidden[0]}"), work(client, f"/work/{shown[0]}")}
+        ports = {work(client, f"/healthz/{hidden[0]}"), work(client, f"/jobs/{shown[0]}")}
         ports |= {work(client, f"/sub/hidden/{hidden[1]}"), work(client, f"/sub/shown/{shown[1]}")}
-        ports |= {work(client, f"/healthz/{hidden[2]}"), work(client, f"/work/{shown[2]}")}
+        ports |= {work(client, f"/healthz/{hidden[2]}"), work(client, f"/jobs/{shown[2]}")}
         assert len(ports) == 1
         talk(server, "/ws/quiet", "one", b"two")
         assert client.get("/late").json() == 6
@@ -210,7 +210,7 @@ def test_an_excluded_request_leaves_nothing_and_the_next_on_its_connection_is_tr
             assert not {"traceparent", "tracestate", "baggage"} & set(sent_by(target, by))
     edges = where(receiver.spans, kind="SERVER")
     urls = [span.attributes["url.path"] for span in edges]
-    assert urls == ["/work/b", "/sub/shown/d", "/work/f", "/late"]
+    assert urls == ["/jobs/b", "/sub/shown/d", "/jobs/f", "/late"]
     traces = {span.trace_id for span in edges}
     assert {span.trace_id for span in receiver.spans} == traces
     for word, edge in zip(shown, edges, strict=False):

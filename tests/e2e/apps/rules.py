@@ -64,7 +64,7 @@ async def everything(word: str, tasks: BackgroundTasks, request: Request) -> Dic
     return {"port": request.client.port}
 
 
-@app.get("/work/{word}")
+@app.get("/jobs/{word}")
 @app.get("/healthz/{word}")
 async def work(
     word: str, tasks: BackgroundTasks, request: Request, one: int = Depends(dependency)
