@@ -80,12 +80,26 @@ int faa_config_read_settings(struct faa_settings *settings)
     settings->fastapi_spans = read_steps();
     settings->slow_dependency_ns =
         (uint64_t)faa_env_number("FAA_SLOW_DEPENDENCY", 100, 0, 3600000) * 1000000u;
-    if (read_text("OTEL_PYTHON_EXCLUDED_URLS", &settings->excluded_urls) ||
-        read_text("OTEL_PYTHON_FASTAPI_EXCLUDED_URLS", &settings->fastapi_excluded_urls) ||
-        read_text("OTEL_PYTHON_STARLETTE_EXCLUDED_URLS", &settings->starlette_excluded_urls) ||
-        read_text(CAPTURE "SERVER_REQUEST", &settings->capture_request_headers) ||
-        read_text(CAPTURE "SERVER_RESPONSE", &settings->capture_response_headers) ||
-        read_text(CAPTURE "SANITIZE_FIELDS", &settings->sanitize_fields) || read_methods())
-        return -1;
-    return 0;
+    const struct {
+        const char *name;
+        const char **text;
+    } lists[] = {
+        {"OTEL_PYTHON_EXCLUDED_URLS", &settings->excluded_urls},
+        {"OTEL_PYTHON_FASTAPI_EXCLUDED_URLS", &settings->fastapi_excluded_urls},
+        {"OTEL_PYTHON_STARLETTE_EXCLUDED_URLS", &settings->starlette_excluded_urls},
+        {"OTEL_PYTHON_REQUESTS_EXCLUDED_URLS", &settings->requests_excluded_urls},
+        {"OTEL_PYTHON_HTTPX_EXCLUDED_URLS", &settings->httpx_excluded_urls},
+        {"OTEL_PYTHON_AIOHTTP_CLIENT_EXCLUDED_URLS", &settings->aiohttp_excluded_urls},
+        {"OTEL_PYTHON_URLLIB3_EXCLUDED_URLS", &settings->urllib3_excluded_urls},
+        {"OTEL_PYTHON_URLLIB_EXCLUDED_URLS", &settings->urllib_excluded_urls},
+        {CAPTURE "SERVER_REQUEST", &settings->capture_request_headers},
+        {CAPTURE "SERVER_RESPONSE", &settings->capture_response_headers},
+        {CAPTURE "CLIENT_REQUEST", &settings->capture_client_request_headers},
+        {CAPTURE "CLIENT_RESPONSE", &settings->capture_client_response_headers},
+        {CAPTURE "SANITIZE_FIELDS", &settings->sanitize_fields},
+    };
+    for (size_t i = 0; i < FAA_COUNT(lists); i++)
+        if (read_text(lists[i].name, lists[i].text))
+            return -1;
+    return read_methods();
 }

@@ -102,11 +102,11 @@ void faa_asgi_capture_response(PyObject *object, PyObject *message)
 {
     struct faa_request *r = faa_asgi_request_of(object);
     PyObject *headers;
-    if (!faa_http_rules_has(FAA_RULE_RESPONSE_HEADERS) || r->has_headers)
+    if (!faa_http_rules_has(FAA_RULE_SERVER_RESPONSE) || r->has_headers)
         return; // A second start of a response is a fault, and no server sends it.
     r->has_headers = 1;
     if (faa_dict_get(message, FAA_NAME(headers), &headers) == 1)
-        faa_http_rules_capture(FAA_RULE_RESPONSE_HEADERS, headers, &faa_pyspan(object)->span,
+        faa_http_rules_capture(FAA_RULE_SERVER_RESPONSE, headers, &faa_pyspan(object)->span,
                                FAA_KEY_HTTP_RESPONSE_HEADER);
     Py_DecRef(headers);
 }

@@ -268,7 +268,7 @@ void faa_asgi_start_span(struct faa_span *span, struct faa_request *request,
     set_text(span, FAA_KEY_USER_AGENT_ORIGINAL, h.user_agent);
     set_text(span, FAA_KEY_NETWORK_PROTOCOL_VERSION, faa_text(scope->http_version));
     set_body_size(span, h.content_length);
-    faa_http_rules_capture(FAA_RULE_REQUEST_HEADERS, scope->headers, span,
+    faa_http_rules_capture(FAA_RULE_SERVER_REQUEST, scope->headers, span,
                            FAA_KEY_HTTP_REQUEST_HEADER);
 }
 

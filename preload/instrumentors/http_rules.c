@@ -20,16 +20,25 @@ static const struct rule {
     int of_names; // Names of headers, in any case.
 } rules[FAA_RULE_COUNT] = {
     [FAA_RULE_EXCLUDED_URLS] = {"OTEL_PYTHON_EXCLUDED_URLS", &faa_settings.excluded_urls, 0},
-    [FAA_RULE_FASTAPI_EXCLUDED_URLS] = {"OTEL_PYTHON_FASTAPI_EXCLUDED_URLS",
-                                        &faa_settings.fastapi_excluded_urls, 0},
-    [FAA_RULE_STARLETTE_EXCLUDED_URLS] = {"OTEL_PYTHON_STARLETTE_EXCLUDED_URLS",
-                                          &faa_settings.starlette_excluded_urls, 0},
-    [FAA_RULE_REQUEST_HEADERS] = {"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST",
-                                  &faa_settings.capture_request_headers, 1},
-    [FAA_RULE_RESPONSE_HEADERS] = {"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE",
-                                   &faa_settings.capture_response_headers, 1},
-    [FAA_RULE_SANITIZE] = {"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS",
-                           &faa_settings.sanitize_fields, 1},
+#define URLS(NAME, field)                                                                          \
+    [FAA_RULE_##NAME##                                                                             \
+        _EXCLUDED_URLS] = {"OTEL_PYTHON_" #NAME "_EXCLUDED_URLS", &faa_settings.field, 0}
+    URLS(FASTAPI, fastapi_excluded_urls),
+    URLS(STARLETTE, starlette_excluded_urls),
+    URLS(REQUESTS, requests_excluded_urls),
+    URLS(HTTPX, httpx_excluded_urls),
+    URLS(AIOHTTP_CLIENT, aiohttp_excluded_urls),
+    URLS(URLLIB3, urllib3_excluded_urls),
+    URLS(URLLIB, urllib_excluded_urls),
+#undef URLS
+#define HEADERS(NAME, field)                                                                       \
+    [FAA_RULE_##NAME] = {"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_" #NAME, &faa_settings.field, 1}
+    HEADERS(SERVER_REQUEST, capture_request_headers),
+    HEADERS(SERVER_RESPONSE, capture_response_headers),
+    HEADERS(CLIENT_REQUEST, capture_client_request_headers),
+    HEADERS(CLIENT_RESPONSE, capture_client_response_headers),
+    HEADERS(SANITIZE_FIELDS, sanitize_fields),
+#undef HEADERS
 };
 
 // What became of a rule: its bound `search` or `fullmatch`, None where it cannot be compiled, False
@@ -70,7 +79,7 @@ out:
 static PyObject *compile(enum faa_rule rule)
 {
     const struct rule *r = &rules[rule];
-    const char *method = r->of_names && rule != FAA_RULE_SANITIZE ? "fullmatch" : "search";
+    const char *method = r->of_names && rule != FAA_RULE_SANITIZE_FIELDS ? "fullmatch" : "search";
     PyObject *expression = expression_of(*r->text), *result = NULL, *flags = NULL;
     if (expression == Py_False)
         return expression;
@@ -82,7 +91,7 @@ static PyObject *compile(enum faa_rule rule)
         result = PyObject_GetAttrString(compiled, method);
     if (!result)
         faa_warn("%s cannot be used: it is no list of regular expressions%s", r->variable,
-                 rule == FAA_RULE_SANITIZE ? "; every recorded header is redacted" : "");
+                 rule == FAA_RULE_SANITIZE_FIELDS ? "; every recorded header is redacted" : "");
     faa_err_discard();
     Py_DecRef(expression);
     Py_DecRef(re);
@@ -143,7 +152,8 @@ static int decide(enum faa_rule rule, struct faa_str name)
     int found = faa_http_rules_find(rule, name);
     if (found <= 0)
         return found < 0 ? -1 : IGNORED;
-    return is_secret(name) || faa_http_rules_find(FAA_RULE_SANITIZE, name) ? SANITIZED : CAPTURED;
+    return is_secret(name) || faa_http_rules_find(FAA_RULE_SANITIZE_FIELDS, name) ? SANITIZED
+                                                                                  : CAPTURED;
 }
 
 // Servers refuse other names, and cleaned they might become equal.
@@ -166,7 +176,8 @@ static int decision_about(enum faa_rule rule, PyObject *name)
     if (!decisions[rule])
         decisions[rule] = PyDict_New();
     PyObject *table = decisions[rule];
-    int is_plain = faa_type_of(name) == &PyBytes_Type; // Hashing it runs no code of anybody's.
+    // Hashing it runs no code of anybody's.
+    int is_plain = faa_type_of(name) == &PyBytes_Type || faa_type_of(name) == &PyUnicode_Type;
     PyObject *known = table && is_plain ? faa_dict_peek(table, name) : NULL;
     if (known)
         return (int)faa_int(known, IGNORED);
@@ -215,7 +226,9 @@ static int is_known(PyObject *const *names, size_t count, PyObject *name)
 // to an exception with its stack, finds room.
 static size_t room_of(enum faa_rule rule)
 {
-    return rule == FAA_RULE_REQUEST_HEADERS ? FAA_SPAN_ITEMS_MAX / 4 : FAA_SPAN_ITEMS_MAX / 2;
+    return rule == FAA_RULE_SERVER_REQUEST || rule == FAA_RULE_CLIENT_REQUEST
+               ? FAA_SPAN_ITEMS_MAX / 4
+               : FAA_SPAN_ITEMS_MAX / 2;
 }
 
 // The expressions are Python's, and while they run other code may: on the list nothing but the

@@ -23,6 +23,15 @@ struct faa_instrumentor {
     /// Hooks into the library, all or nothing: 0, or -1 when its shape is not the expected one,
     /// with a debug line that says what is missing. Runs with no error set; may leave one.
     int (*install)(PyObject *module);
+    /// For docs/LIBRARIES.md, which is made of it; plain text without line breaks. Left out in a
+    /// second descriptor of the same name, for another module of the library.
+    struct {
+        const char *library;    ///< Its name as people write it, "SQLAlchemy".
+        const char *versions;   ///< Oldest and newest that are tested, "1.4 to 2.1".
+        const char *spans;      ///< What is a span, "one per statement".
+        const char *attributes; ///< Names separated by spaces; `<key>` stands for a name's end.
+        const char *switches;   ///< Variables that change it, separated by spaces; "" for none.
+    } about;
 };
 
 #define X(name) extern const struct faa_instrumentor faa_instrumentor_##name;

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: MIT
 // requests: one CLIENT span per HTTP exchange. The adapter is where each exchange passes once:
 // redirects come through it one by one.
+#include "instrumentors/http_client.h"
 #include "instrumentors/instrumentor.h"
 #include "python/blocking.h"
 #include "python/err.h"
-#include "python/exception.h"
-#include "python/pyspan.h"
 #include "python/wrapper.h"
-#include "span/http.h"
-#include "span/propagation.h"
-#include "span/url.h"
 
-enum { URL_MAX = 2048 };
+static const struct faa_http_client client = {"requests", FAA_RULE_REQUESTS_EXCLUDED_URLS};
 
 // While an exchange lasts, the request has a copy of its headers with ours in it: another thread
 // may send the same request at this moment, and read the application's own.
@@ -19,58 +15,14 @@ struct injected {
     PyObject *original, *copy;
 };
 
-static int put(PyObject *headers, const char *name, const char *value, size_t n)
+static void inject_context(struct injected *in, PyObject *request, PyObject *exchange)
 {
-    PyObject *key = PyUnicode_FromString(name);
-    PyObject *text = PyUnicode_FromStringAndSize(value, (Py_ssize_t)n);
-    int status = key && text ? PyObject_SetItem(headers, key, text) : -1;
-    Py_DecRef(key);
-    Py_DecRef(text);
-    return status;
-}
-
-// What the application has set itself is respected.
-static int has(PyObject *headers, const char *name)
-{
-    PyObject *key = PyUnicode_FromString(name);
-    int found = key ? PySequence_Contains(headers, key) : -1;
-    Py_DecRef(key);
-    return found;
-}
-
-static int tells_own_trace(PyObject *headers)
-{
-    size_t count;
-    const struct faa_str *names = faa_propagation_own_names(&count);
-    for (size_t i = 0; i < count; i++)
-        if (has(headers, names[i].p) != 0)
-            return 1;
-    return 0;
-}
-
-static PyObject *copy_with_context(PyObject *headers, const struct faa_injection *ours)
-{
-    PyObject *copy = PyObject_CallMethodObjArgs(headers, FAA_NAME(copy), NULL);
-    for (size_t i = 0; copy && i < ours->count; i++) {
-        const struct faa_header *h = &ours->headers[i];
-        int found = h->yields ? has(copy, h->name.p) : 0;
-        if (found < 0 || (found == 0 && put(copy, h->name.p, h->value.p, h->value.n)))
-            faa_clear(&copy);
+    if (faa_getattr(request, FAA_NAME(headers), &in->original) == 1) {
+        in->copy = PyObject_CallMethodObjArgs(in->original, FAA_NAME(copy), NULL);
+        if (in->copy && (faa_http_client_inject(exchange, in->copy) != 1 ||
+                         PyObject_SetAttr(request, FAA_NAME(headers), in->copy)))
+            faa_clear(&in->copy);
     }
-    return copy;
-}
-
-static void inject_context(struct injected *in, PyObject *request, const struct faa_span *span)
-{
-    struct faa_injection ours;
-    faa_propagation_inject(&span->context, &ours);
-    if (ours.count == 0)
-        return;
-    if (faa_getattr(request, FAA_NAME(headers), &in->original) == 1 &&
-        !tells_own_trace(in->original) &&
-        (in->copy = copy_with_context(in->original, &ours)) != NULL &&
-        PyObject_SetAttr(request, FAA_NAME(headers), in->copy))
-        faa_clear(&in->copy);
     faa_err_discard();
 }
 
@@ -85,71 +37,62 @@ static void restore_headers(struct injected *in, PyObject *request)
     faa_clear(&in->original);
 }
 
-static void set_method(struct faa_span *span, PyObject *request)
+static PyObject *begin(PyObject *request, struct injected *in)
 {
-    PyObject *method;
+    PyObject *method, *url;
     faa_getattr(request, FAA_NAME(method), &method);
-    faa_span_set_name(span, faa_http_set_method(span, faa_text(method)));
+    faa_getattr(request, FAA_NAME(url), &url);
+    PyObject *exchange = faa_http_client_begin(&client, faa_text(method), faa_text(url), 0);
     Py_DecRef(method);
-}
-
-static void set_url(struct faa_span *span, PyObject *request)
-{
-    PyObject *object;
-    char redacted[URL_MAX];
-    struct faa_url parts;
-    faa_getattr(request, FAA_NAME(url), &object);
-    struct faa_str url = faa_text(object);
-    size_t n = faa_url_redact(url, redacted, sizeof(redacted));
-    faa_span_set_str(span, FAA_KEY_URL_FULL, (struct faa_str){redacted, n});
-    if (faa_url_split(url, &parts) == 0) {
-        faa_span_set_str(span, FAA_KEY_SERVER_ADDRESS, parts.host);
-        faa_span_set_int(span, FAA_KEY_SERVER_PORT, parts.port);
-    }
-    Py_DecRef(object);
+    Py_DecRef(url);
+    if (!exchange)
+        return NULL;
+    faa_span_mark_blocking(&faa_pyspan(exchange)->span);
+    inject_context(in, request, exchange);
+    faa_http_client_capture_request(exchange, in->copy ? in->copy : in->original);
+    faa_context_activate(exchange);
+    return exchange;
 }
 
 // urllib3 says 10, 11 or 20.
-static void set_version(struct faa_span *span, PyObject *response)
+static void set_version(PyObject *exchange, PyObject *response)
 {
     PyObject *raw, *version = NULL;
     if (faa_getattr(response, FAA_NAME(raw), &raw) == 1)
         faa_getattr(raw, FAA_NAME(version), &version);
-    switch (faa_int(version, 0)) {
-    case 10:
-        faa_span_set_str(span, FAA_KEY_NETWORK_PROTOCOL_VERSION, FAA_STR("1.0"));
-        break;
-    case 11:
-        faa_span_set_str(span, FAA_KEY_NETWORK_PROTOCOL_VERSION, FAA_STR("1.1"));
-        break;
-    case 20:
-        faa_span_set_str(span, FAA_KEY_NETWORK_PROTOCOL_VERSION, FAA_STR("2"));
-        break;
-    default:
-        break;
-    }
+    long long number = faa_int(version, 0);
+    faa_http_client_set_version(exchange, number == 10   ? FAA_STR("1.0")
+                                          : number == 11 ? FAA_STR("1.1")
+                                          : number == 20 ? FAA_STR("2")
+                                                         : FAA_STR(""));
     Py_DecRef(raw);
     Py_DecRef(version);
 }
 
-static void set_response(struct faa_span *span, PyObject *response)
+static void set_response(PyObject *exchange, PyObject *response)
 {
-    PyObject *object;
-    faa_getattr(response, FAA_NAME(status_code), &object);
-    long long status = faa_int(object, 0);
-    Py_DecRef(object);
-    faa_http_set_status(span, status > 0 && status < 1000 ? (int)status : 0, 400);
-    set_version(span, response);
+    PyObject *status, *headers;
+    faa_getattr(response, FAA_NAME(status_code), &status);
+    faa_getattr(response, FAA_NAME(headers), &headers);
+    faa_http_client_set_status(exchange, (int)faa_int(status, 0));
+    set_version(exchange, response);
+    faa_http_client_capture_response(exchange, headers);
+    Py_DecRef(status);
+    Py_DecRef(headers);
 }
 
-static void end(struct faa_span *span, struct injected *in, PyObject *request, PyObject *response)
+// `response` is NULL where the call has raised.
+static void end(PyObject *exchange, struct injected *in, PyObject *request, PyObject *response)
 {
     struct faa_err e = faa_err_save();
+    faa_err_normalize(&e);
+    faa_context_deactivate(exchange);
     restore_headers(in, request);
     if (response)
-        set_response(span, response);
+        set_response(exchange, response);
+    faa_http_client_end(exchange, e.value);
     faa_err_restore(&e);
-    faa_span_end_call(span, response);
+    Py_DecRef(exchange);
 }
 
 // The PreparedRequest, borrowed, or NULL: the first argument of the method, or a keyword of a
@@ -174,19 +117,12 @@ static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
     if (!request)
         return faa_call(wrapped, args, nargsf, kwnames);
     int saved = errno;
-    struct faa_span span;
     struct injected in = {NULL, NULL};
-    faa_context_start_child(&span, FAA_KIND_CLIENT, "requests");
-    if (span.recording) {
-        set_method(&span, request);
-        set_url(&span, request);
-        if (faa_loop_is_running())
-            faa_span_mark_blocking(&span);
-    }
-    inject_context(&in, request, &span);
+    PyObject *exchange = begin(request, &in);
     errno = saved;
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
-    end(&span, &in, request, response);
+    if (exchange)
+        end(exchange, &in, request, response);
     return response;
 }
 

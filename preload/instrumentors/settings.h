@@ -21,7 +21,10 @@ struct faa_settings {
     unsigned fastapi_spans; ///< FAA_STEP_… bits.
     /// Lists of regular expressions; NULL where the variable is not set. See http_rules.h.
     const char *excluded_urls, *fastapi_excluded_urls, *starlette_excluded_urls;
+    const char *requests_excluded_urls, *httpx_excluded_urls, *aiohttp_excluded_urls;
+    const char *urllib3_excluded_urls, *urllib_excluded_urls;
     const char *capture_request_headers, *capture_response_headers, *sanitize_fields;
+    const char *capture_client_request_headers, *capture_client_response_headers;
     int websocket_messages;      ///< FAA_WEBSOCKET_MESSAGES: each message is a span.
     uint64_t slow_dependency_ns; ///< FAA_SLOW_DEPENDENCY: the shortest that is told; 0: every one.
 };

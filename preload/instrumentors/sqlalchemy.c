@@ -3,33 +3,26 @@
 // Engine class, which see every engine, made before or after.
 #include "base/clock.h"
 #include "instrumentors/asgi.h"
+#include "instrumentors/db_client.h"
 #include "instrumentors/instrumentor.h"
 #include "python/blocking.h"
 #include "python/err.h"
-#include "python/exception.h"
-#include "python/pyspan.h"
-#include "span/sql.h"
 
-enum { QUERY_MAX = 4096, TYPE_MAX = 256, MESSAGE_MAX = 512 };
-
-static const char owner; // Its address marks the spans of this file.
-
-// SQLAlchemy's dialect names where the conventions have others, the usual port, which goes without
-// saying, and the database of a URL that names none.
+// SQLAlchemy's dialect names, and the database of a URL that names none.
 static const struct dialect {
-    struct faa_str name, system;
-    long long port;
+    struct faa_str name;
+    const struct faa_db_system *system;
     struct faa_str database;
 } dialects[] =
     {
-        {FAA_STR("postgresql"), FAA_STR("postgresql"), 5432, FAA_STR("")},
-        {FAA_STR("mysql"), FAA_STR("mysql"), 3306, FAA_STR("")},
-        {FAA_STR("mariadb"), FAA_STR("mariadb"), 3306, FAA_STR("")},
-        {FAA_STR("sqlite"), FAA_STR("sqlite"), 0, FAA_STR(":memory:")},
-        {FAA_STR("mssql"), FAA_STR("microsoft.sql_server"), 1433, FAA_STR("")},
-        {FAA_STR("oracle"), FAA_STR("oracle.db"), 1521, FAA_STR("")},
+        {FAA_STR("postgresql"), &faa_db_postgresql, FAA_STR("")},
+        {FAA_STR("mysql"), &faa_db_mysql, FAA_STR("")},
+        {FAA_STR("mariadb"), &faa_db_mariadb, FAA_STR("")},
+        {FAA_STR("sqlite"), &faa_db_sqlite, FAA_STR(":memory:")},
+        {FAA_STR("mssql"), &faa_db_mssql, FAA_STR("")},
+        {FAA_STR("oracle"), &faa_db_oracle, FAA_STR("")},
 },
-  other_dialect = {FAA_STR(""), FAA_STR("other_sql"), 0, FAA_STR("")};
+  other_dialect = {FAA_STR(""), &faa_db_other_sql, FAA_STR("")};
 
 static const struct dialect *dialect_of(PyObject *connection)
 {
@@ -47,7 +40,7 @@ static const struct dialect *dialect_of(PyObject *connection)
     return found;
 }
 
-static void set_server(struct faa_span *span, PyObject *connection, const struct dialect *dialect)
+static void set_server(PyObject *operation, PyObject *connection, const struct dialect *dialect)
 {
     PyObject *engine, *url = NULL, *database = NULL, *host = NULL, *port = NULL;
     if (faa_getattr(connection, FAA_NAME(engine), &engine) == 1 &&
@@ -57,39 +50,13 @@ static void set_server(struct faa_span *span, PyObject *connection, const struct
         faa_getattr(url, FAA_NAME(port), &port);
     }
     struct faa_str namespace = faa_text(database);
-    if (!namespace.n)
-    namespace = dialect->database;
-    if (namespace.n)
-        faa_span_set_str(span, FAA_KEY_DB_NAMESPACE, namespace);
-    faa_span_set_py(span, FAA_KEY_SERVER_ADDRESS, host);
-    long long number = faa_int(port, 0);
-    if (number > 0 && number != dialect->port && faa_text(host).n)
-        faa_span_set_int(span, FAA_KEY_SERVER_PORT, number);
+    faa_db_set_namespace(operation, namespace.n ? namespace : dialect->database);
+    faa_db_set_server(operation, dialect->system, host, port);
     Py_DecRef(engine);
     Py_DecRef(url);
     Py_DecRef(database);
     Py_DecRef(host);
     Py_DecRef(port);
-}
-
-// Name, summary and text. A batch says so in front of its summary and operation.
-static void set_statement(struct faa_span *span, PyObject *statement, int batch,
-                          const struct dialect *dialect)
-{
-    char text[QUERY_MAX], summary[FAA_SQL_SUMMARY_MAX] = "BATCH ";
-    size_t prefix = batch ? strlen(summary) : 0;
-    struct faa_str sql = faa_text(statement);
-    struct faa_str plain = {summary + prefix, 0};
-    plain.n = faa_sql_summary(sql, summary + prefix, sizeof(summary) - prefix);
-    struct faa_str name = {summary, prefix + plain.n};
-    struct faa_str operation = {summary, prefix + faa_sql_operation(plain).n};
-    faa_span_set_name(span, plain.n ? name : dialect->system);
-    if (plain.n) {
-        faa_span_set_str(span, FAA_KEY_DB_QUERY_SUMMARY, name);
-        faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, operation);
-    }
-    size_t n = faa_sql_sanitize(sql, text, sizeof(text));
-    faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, (struct faa_str){text, n});
 }
 
 // How often the statement is executed, or 0 when it is no batch. One INSERT with many rows, which
@@ -117,69 +84,42 @@ static int is_async(PyObject *connection)
     return yes;
 }
 
+// The operation stays with the execution context, and is current until it ends: the driver below
+// makes no span of its own.
 static void begin(PyObject *connection, PyObject *statement, PyObject *parameters,
                   PyObject *context, PyObject *executemany)
 {
-    PyObject *object = faa_pyspan_new();
-    if (!object)
+    const struct dialect *dialect = dialect_of(connection);
+    PyObject *operation = faa_db_begin(dialect->system, "sqlalchemy");
+    if (!operation)
         return;
-    struct faa_pyspan *s = faa_pyspan(object);
-    s->owner = &owner;
-    faa_context_start_child(&s->span, FAA_KIND_CLIENT, "sqlalchemy");
-    if (s->span.recording) {
-        const struct dialect *dialect = dialect_of(connection);
-        Py_ssize_t batch = batch_size(context, parameters, executemany);
-        set_statement(&s->span, statement, batch > 0, dialect);
-        faa_span_set_str(&s->span, FAA_KEY_DB_SYSTEM_NAME, dialect->system);
-        set_server(&s->span, connection, dialect);
-        if (batch)
-            faa_span_set_int(&s->span, FAA_KEY_DB_OPERATION_BATCH_SIZE, batch);
-        if (faa_loop_is_running() && !is_async(connection))
-            faa_span_mark_blocking(&s->span);
-        if (PyObject_SetAttr(context, FAA_NAME(_faa_span), object))
-            PyErr_Clear();
+    struct faa_span *span = &faa_pyspan(operation)->span;
+    if (span->recording) {
+        faa_db_set_statement(operation, faa_text(statement),
+                             batch_size(context, parameters, executemany));
+        set_server(operation, connection, dialect);
+        if (!is_async(connection))
+            faa_span_mark_blocking(span);
     }
-    Py_DecRef(object);
+    if (PyObject_SetAttr(context, FAA_NAME(_faa_span), operation))
+        PyErr_Clear();
+    else
+        faa_context_activate(operation);
+    Py_DecRef(operation);
 }
 
-// Takes the span off the execution context; NULL when there is none.
-static PyObject *take_span(PyObject *context)
+// Takes the operation off the execution context and ends it. `error` is borrowed, or NULL.
+static void end(PyObject *context, PyObject *error)
 {
-    PyObject *object;
-    if (context == Py_None || faa_getattr(context, FAA_NAME(_faa_span), &object) != 1)
-        return NULL;
+    PyObject *operation;
+    if (!context || context == Py_None ||
+        faa_getattr(context, FAA_NAME(_faa_span), &operation) != 1)
+        return;
     if (PyObject_DelAttr(context, FAA_NAME(_faa_span)))
         PyErr_Clear();
-    return object;
-}
-
-// SQLSTATE where the driver has it: psycopg 3 and asyncpg, then psycopg2.
-static void set_status_code(struct faa_span *span, PyObject *error)
-{
-    PyObject *code;
-    if (faa_getattr(error, FAA_NAME(sqlstate), &code) != 1)
-        faa_getattr(error, FAA_NAME(pgcode), &code);
-    faa_span_set_py(span, FAA_KEY_DB_RESPONSE_STATUS_CODE, code);
-    Py_DecRef(code);
-}
-
-// The driver's own exception names the failure. Its message may quote values: the first line is
-// told, without what looks like a literal.
-static void fail(struct faa_span *span, PyObject *error)
-{
-    char type[TYPE_MAX], message[MESSAGE_MAX];
-    PyObject *text = PyObject_Str(error);
-    PyErr_Clear();
-    struct faa_str line = faa_text(text);
-    const char *newline = line.n ? memchr(line.p, '\n', line.n) : NULL;
-    if (newline)
-        line.n = (size_t)(newline - line.p);
-    size_t n = faa_sql_sanitize(line, message, sizeof(message));
-    faa_span_set_status(span, FAA_STATUS_ERROR, (struct faa_str){message, n});
-    n = faa_exception_type(error, type, sizeof(type));
-    faa_span_set_str(span, FAA_KEY_ERROR_TYPE, (struct faa_str){type, n});
-    set_status_code(span, error);
-    Py_DecRef(text);
+    faa_context_deactivate(operation);
+    faa_db_end(operation, error);
+    Py_DecRef(operation);
 }
 
 // The three listeners. They are called with no error set; none of them may fail.
@@ -201,11 +141,7 @@ static PyObject *after_cursor_execute(PyObject *self, PyObject *args)
 {
     (void)self;
     int saved = errno;
-    PyObject *context = PyTuple_Size(args) >= 5 ? PyTuple_GetItem(args, 4) : Py_None;
-    PyObject *object = take_span(context);
-    if (object)
-        faa_span_end(&faa_pyspan(object)->span, 0);
-    Py_DecRef(object);
+    end(PyTuple_Size(args) >= 5 ? PyTuple_GetItem(args, 4) : NULL, NULL);
     errno = saved;
     return faa_newref(Py_None);
 }
@@ -214,18 +150,11 @@ static PyObject *handle_error(PyObject *self, PyObject *exception_context)
 {
     (void)self;
     int saved = errno;
-    PyObject *context, *object = NULL, *error = NULL;
-    if (faa_getattr(exception_context, FAA_NAME(execution_context), &context) == 1)
-        object = take_span(context);
-    if (object) {
-        struct faa_span *span = &faa_pyspan(object)->span;
-        if (faa_getattr(exception_context, FAA_NAME(original_exception), &error) == 1 &&
-            !faa_exception_is_cancellation(error))
-            fail(span, error);
-        faa_span_end(span, 0);
-    }
+    PyObject *context, *error;
+    faa_getattr(exception_context, FAA_NAME(execution_context), &context);
+    faa_getattr(exception_context, FAA_NAME(original_exception), &error);
+    end(context, error);
     Py_DecRef(context);
-    Py_DecRef(object);
     Py_DecRef(error);
     errno = saved;
     return faa_newref(Py_None);

@@ -39,6 +39,8 @@ int faa_loop_is_running(void)
 void faa_span_mark_blocking(struct faa_span *span)
 {
     struct faa_code_location at;
+    if (!span->recording || !faa_loop_is_running())
+        return;
     faa_span_set_bool(span, FAA_KEY_FAA_EVENT_LOOP_BLOCKING, 1);
     if (faa_stack_caller(&at))
         return;

@@ -11,7 +11,7 @@
 int faa_loop_is_running(void);
 
 /// Says on the span of a synchronous call that it blocks the event loop, and which line of the
-/// application called it. Call it, for recording spans, on the thread of a running loop.
+/// application called it, if a loop runs on this thread and the span records.
 void faa_span_mark_blocking(struct faa_span *span);
 
 #endif

@@ -91,15 +91,21 @@ void faa_context_deactivate(PyObject *object)
     faa_clear(&s->previous);
 }
 
-void faa_context_start_child(struct faa_span *span, enum faa_span_kind kind, const char *scope)
+void faa_context_start_under(struct faa_span *span, enum faa_span_kind kind, const char *scope,
+                             PyObject *parent)
 {
-    PyObject *parent = faa_context_current();
     struct faa_span_context local;
     if (parent) {
         local = faa_pyspan(parent)->span.context;
         local.remote = 0;
     }
     faa_span_start(span, kind, scope, parent ? &local : NULL);
+}
+
+void faa_context_start_child(struct faa_span *span, enum faa_span_kind kind, const char *scope)
+{
+    PyObject *parent = faa_context_current();
+    faa_context_start_under(span, kind, scope, parent);
     Py_DecRef(parent);
 }
 

@@ -42,6 +42,10 @@ void faa_context_deactivate(PyObject *object);
 /// Starts a span as the child of the current one, or as a root where there is none.
 void faa_context_start_child(struct faa_span *span, enum faa_span_kind kind, const char *scope);
 
+/// Starts a span as the child of `parent`, a faa.span object, or as a root where it is NULL.
+void faa_context_start_under(struct faa_span *span, enum faa_span_kind kind, const char *scope,
+                             PyObject *parent);
+
 /// Attribute setters that take a str or bytes object; nothing is set for another type or "".
 void faa_span_set_py(struct faa_span *span, enum faa_key key, PyObject *text);
 

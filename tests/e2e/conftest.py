@@ -14,6 +14,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import pytest
 
 from harness import compare
+from harness.databases import Database, MariaDB, PostgreSQL, Redis
 from harness.deadline import scaled
 from harness.jaeger import Jaeger
 from harness.process import TOP, Runner
@@ -124,3 +125,27 @@ def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
 def same_with_and_without(run: Runner) -> Callable[..., Any]:
     """same_with_and_without("odd_asgi:app", fn): see harness.compare."""
     return partial(compare.same_with_and_without, run)
+
+
+def _server(kind: type[Database], folder: Path) -> Iterator[Any]:
+    server = kind(folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    """A real PostgreSQL for the whole session."""
+    yield from _server(PostgreSQL, tmp_path_factory.mktemp("postgresql"))
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    """A real MariaDB for the whole session."""
+    yield from _server(MariaDB, tmp_path_factory.mktemp("mariadb"))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A real Redis for the whole session."""
+    yield from _server(Redis, tmp_path_factory.mktemp("redis"))

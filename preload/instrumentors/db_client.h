@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// What the instrumentors of databases share: one CLIENT span for each operation, after the semantic
+// conventions for databases.
+//
+// An operation is a faa.span object. While it is current, the drivers below (psycopg under
+// SQLAlchemy) know that it has a span and stand aside. All functions need the GIL and leave no
+// error set.
+#ifndef FAA_INSTRUMENTORS_DB_CLIENT_H
+#define FAA_INSTRUMENTORS_DB_CLIENT_H
+
+#include "python/pyspan.h"
+
+/// A kind of database. Static.
+struct faa_db_system {
+    struct faa_str name;    ///< db.system.name; also the name of a span that has no better one.
+    long long default_port; ///< Which goes without saying; 0: there is none.
+};
+
+extern const struct faa_db_system faa_db_mariadb, faa_db_mssql, faa_db_mysql, faa_db_oracle,
+    faa_db_other_sql, faa_db_postgresql, faa_db_redis, faa_db_sqlite;
+
+/// Starts the span of an operation as the child of the current one; it is named after the system.
+/// `scope` is the instrumentation scope's name, static. New reference; NULL when there is no
+/// memory: then the call passes through.
+PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope);
+
+/// True inside of an operation that has begun and not ended: what a driver does now has its span.
+int faa_db_is_inside(void);
+
+/// Name, summary, operation and text of an SQL statement. `batch`: how often it is executed in one
+/// call, when that is more than once.
+void faa_db_set_statement(PyObject *operation, struct faa_str sql, Py_ssize_t batch);
+
+/// Where the database is: str objects and an int, borrowed; NULL or any other type for unknown.
+void faa_db_set_server(PyObject *operation, const struct faa_db_system *system, PyObject *host,
+                       PyObject *port);
+
+/// db.namespace; an empty one is not set.
+void faa_db_set_namespace(PyObject *operation, struct faa_str namespace);
+
+/// Ends the span, with the end now. `error` is the driver's exception, borrowed, or NULL: its type
+/// names the failure, SQLSTATE or the vendor's code is the status code, and its first line, without
+/// what looks like a literal, the message. A cancellation is none of the operation's failures.
+/// Ending twice does nothing.
+void faa_db_end(PyObject *operation, PyObject *error);
+
+#endif

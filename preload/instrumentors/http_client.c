@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+// The span of an outgoing HTTP exchange, and the headers that carry it.
+#include "instrumentors/http_client.h"
+
+#include "python/err.h"
+#include "python/exception.h"
+#include "span/http.h"
+#include "span/url.h"
+
+enum { URL_MAX = 2048 };
+
+static const char owner; // Its address marks the objects of exchanges that have not ended.
+
+static int is_excluded(const struct faa_http_client *client, struct faa_str url)
+{
+    enum faa_rule rule = client->excluded;
+    if (!faa_http_rules_has(rule))
+        rule = FAA_RULE_EXCLUDED_URLS;
+    return faa_http_rules_has(rule) && faa_http_rules_find(rule, url) == 1;
+}
+
+static void set_request(struct faa_span *span, struct faa_str method, struct faa_str url,
+                        int resend_count)
+{
+    char redacted[URL_MAX];
+    struct faa_url parts;
+    if (!span->recording)
+        return;
+    faa_span_set_name(span, faa_http_set_method(span, method));
+    size_t n = faa_url_redact(url, redacted, sizeof(redacted));
+    faa_span_set_str(span, FAA_KEY_URL_FULL, (struct faa_str){redacted, n});
+    if (faa_url_split(url, &parts) == 0) {
+        faa_span_set_str(span, FAA_KEY_SERVER_ADDRESS, parts.host);
+        faa_span_set_int(span, FAA_KEY_SERVER_PORT, parts.port);
+    }
+    if (resend_count > 0)
+        faa_span_set_int(span, FAA_KEY_HTTP_REQUEST_RESEND_COUNT, resend_count);
+}
+
+PyObject *faa_http_client_begin(const struct faa_http_client *client, struct faa_str method,
+                                struct faa_str url, int resend_count)
+{
+    static const struct faa_span_context excluded = {.suppressed = 1};
+    int saved = errno;
+    PyObject *object = faa_pyspan_new();
+    if (object) {
+        struct faa_pyspan *s = faa_pyspan(object);
+        s->owner = &owner;
+        if (is_excluded(client, url))
+            faa_span_start(&s->span, FAA_KIND_CLIENT, client->scope, &excluded);
+        else
+            faa_context_start_child(&s->span, FAA_KIND_CLIENT, client->scope);
+        set_request(&s->span, method, url, resend_count);
+    }
+    errno = saved;
+    return object;
+}
+
+PyObject *faa_http_client_current(void)
+{
+    PyObject *current = faa_context_current();
+    if (current && faa_pyspan(current)->owner != &owner)
+        faa_clear(&current);
+    return current;
+}
+
+static void fail(struct faa_span *span, PyObject *error)
+{
+    if (error && !faa_exception_is_cancellation(error))
+        faa_span_record_exception(span, error);
+}
+
+void faa_http_client_resend(PyObject *exchange, int status, PyObject *error, struct faa_str method,
+                            struct faa_str url, int resend_count)
+{
+    struct faa_pyspan *s = faa_pyspan(exchange);
+    const char *scope = s->span.scope;
+    int saved = errno;
+    if (s->span.context.suppressed)
+        return;
+    faa_http_set_status(&s->span, status, 400);
+    fail(&s->span, error);
+    faa_span_end(&s->span, 0);
+    faa_span_fini(&s->span);
+    faa_context_start_under(&s->span, FAA_KIND_CLIENT, scope, s->previous);
+    set_request(&s->span, method, url, resend_count);
+    errno = saved;
+}
+
+void faa_http_client_set_status(PyObject *exchange, int status)
+{
+    faa_http_set_status(&faa_pyspan(exchange)->span, status > 0 && status < 1000 ? status : 0, 400);
+}
+
+void faa_http_client_set_version(PyObject *exchange, struct faa_str version)
+{
+    static const struct faa_str prefix = FAA_STR("HTTP/");
+    static const struct faa_str known[] = {FAA_STR("1.0"), FAA_STR("1.1"), FAA_STR("2"),
+                                           FAA_STR("3")};
+    if (version.n > prefix.n && memcmp(version.p, prefix.p, prefix.n) == 0)
+        version = (struct faa_str){version.p + prefix.n, version.n - prefix.n};
+    for (size_t i = 0; i < FAA_COUNT(known); i++)
+        if (faa_str_eq(version, known[i]))
+            faa_span_set_str(&faa_pyspan(exchange)->span, FAA_KEY_NETWORK_PROTOCOL_VERSION,
+                             known[i]);
+}
+
+static void capture(PyObject *exchange, enum faa_rule rule, enum faa_key key, PyObject *headers)
+{
+    struct faa_span *span = &faa_pyspan(exchange)->span;
+    if (!headers || !span->recording || !faa_http_rules_has(rule))
+        return;
+    PyObject *pairs = faa_is_list(headers) || faa_is_tuple(headers) ? faa_newref(headers) : NULL;
+    PyObject *items = pairs ? NULL : PyObject_CallMethod(headers, "items", NULL);
+    if (items)
+        pairs = PySequence_List(items);
+    if (pairs)
+        faa_http_rules_capture(rule, pairs, span, key);
+    faa_err_discard();
+    Py_DecRef(items);
+    Py_DecRef(pairs);
+}
+
+void faa_http_client_capture_request(PyObject *exchange, PyObject *headers)
+{
+    capture(exchange, FAA_RULE_CLIENT_REQUEST, FAA_KEY_HTTP_REQUEST_HEADER, headers);
+}
+
+void faa_http_client_capture_response(PyObject *exchange, PyObject *headers)
+{
+    capture(exchange, FAA_RULE_CLIENT_RESPONSE, FAA_KEY_HTTP_RESPONSE_HEADER, headers);
+}
+
+void faa_http_client_end(PyObject *exchange, PyObject *error)
+{
+    struct faa_pyspan *s = faa_pyspan(exchange);
+    int saved = errno;
+    s->owner = NULL;
+    fail(&s->span, error);
+    faa_span_end(&s->span, 0);
+    errno = saved;
+}
+
+// ---- propagation --------------------------------------------------------------------------------
+
+void faa_http_client_context(PyObject *exchange, struct faa_injection *out)
+{
+    faa_propagation_inject(&faa_pyspan(exchange)->span.context, out);
+}
+
+static int put(PyObject *headers, const struct faa_header *h)
+{
+    PyObject *key = PyUnicode_FromStringAndSize(h->name.p, (Py_ssize_t)h->name.n);
+    PyObject *text = PyUnicode_FromStringAndSize(h->value.p, (Py_ssize_t)h->value.n);
+    int status = key && text ? PyObject_SetItem(headers, key, text) : -1;
+    Py_DecRef(key);
+    Py_DecRef(text);
+    return status;
+}
+
+static int has(PyObject *headers, const char *name)
+{
+    PyObject *key = PyUnicode_FromString(name);
+    int found = key ? PySequence_Contains(headers, key) : -1;
+    Py_DecRef(key);
+    return found;
+}
+
+int faa_http_client_tells_own_trace(PyObject *headers)
+{
+    size_t count;
+    const struct faa_str *names = faa_propagation_own_names(&count);
+    int found = 0;
+    for (size_t i = 0; found == 0 && i < count; i++)
+        found = has(headers, names[i].p);
+    faa_err_discard();
+    return found != 0;
+}
+
+int faa_http_client_inject(PyObject *exchange, PyObject *headers)
+{
+    struct faa_injection ours;
+    int status = 0;
+    faa_http_client_context(exchange, &ours);
+    if (ours.count == 0 || faa_http_client_tells_own_trace(headers))
+        return 0;
+    for (size_t i = 0; status >= 0 && i < ours.count; i++) {
+        const struct faa_header *h = &ours.headers[i];
+        int found = h->yields ? has(headers, h->name.p) : 0;
+        if (found == 0)
+            found = put(headers, h) ? -1 : 0;
+        status = found < 0 ? -1 : 1;
+    }
+    faa_err_discard();
+    return status;
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// What the instrumentors of HTTP clients share: one CLIENT span for each exchange on the wire,
+// after the semantic conventions for HTTP.
+//
+// An exchange is a faa.span object. While it is current, a client that another one is built on
+// (urllib3 under requests) knows that its exchange has a span, and only tells when the request goes
+// out once more. All functions need the GIL and leave no error set.
+#ifndef FAA_INSTRUMENTORS_HTTP_CLIENT_H
+#define FAA_INSTRUMENTORS_HTTP_CLIENT_H
+
+#include "instrumentors/http_rules.h"
+#include "python/pyspan.h"
+#include "span/propagation.h"
+
+/// One client library. Static.
+struct faa_http_client {
+    const char *scope;      ///< The instrumentation scope's name.
+    enum faa_rule excluded; ///< Its own list of URLs; before OTEL_PYTHON_EXCLUDED_URLS.
+};
+
+/// Starts the span of an exchange as the child of the current one, with method and URL (absolute,
+/// as it is: it is redacted here). `resend_count`: how often the request has gone out before.
+/// One to an excluded URL is not recorded, nor is what happens within it, and it tells no trace.
+/// New reference; NULL when there is no memory: then the call passes through.
+PyObject *faa_http_client_begin(const struct faa_http_client *client, struct faa_str method,
+                                struct faa_str url, int resend_count);
+
+/// The exchange that is current and has not ended (new reference), or NULL.
+PyObject *faa_http_client_current(void);
+
+/// Ends the attempt that the exchange, which is current, is at, and begins the next one in its
+/// place: the same request, or the one that the answer sent us to, on its way again. `status` is
+/// what the attempt was answered with, 0 when it was not; `error` is what it failed by, borrowed,
+/// or NULL.
+void faa_http_client_resend(PyObject *exchange, int status, PyObject *error, struct faa_str method,
+                            struct faa_str url, int resend_count);
+
+/// Sets the status code (0: none); from 400 on the exchange has failed.
+void faa_http_client_set_status(PyObject *exchange, int status);
+
+/// Sets network.protocol.version from "HTTP/1.1", "HTTP/2", "1.1" and the like.
+void faa_http_client_set_version(PyObject *exchange, struct faa_str version);
+
+/// Records the headers that OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST or _RESPONSE
+/// asks for. `headers` is a list or tuple of pairs, or a mapping whose items() gives them, with
+/// every line of a header that comes several times; borrowed, may be NULL. Python code may run,
+/// where there is such a rule only.
+void faa_http_client_capture_request(PyObject *exchange, PyObject *headers);
+void faa_http_client_capture_response(PyObject *exchange, PyObject *headers);
+
+/// Ends the span, with the end now. `error` is the exception that the call raised, borrowed, or
+/// NULL; a cancellation is none of the exchange's failures. Ending twice does nothing.
+void faa_http_client_end(PyObject *exchange, PyObject *error);
+
+/// What goes into the request's headers. Empty when there is nothing to tell.
+void faa_http_client_context(PyObject *exchange, struct faa_injection *out);
+
+/// True when these headers tell a trace already, or cannot be asked: what the application has set
+/// itself is respected. `headers` answers `name in headers` for lower-case names in any case.
+int faa_http_client_tells_own_trace(PyObject *headers);
+
+/// Puts the headers of the trace into a mutable mapping of that kind, unless it tells one already.
+/// 1 when some were put in, 0 when there was nothing to put in, -1 when the mapping refused.
+int faa_http_client_inject(PyObject *exchange, PyObject *headers);
+
+#endif
