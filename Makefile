@@ -29,7 +29,7 @@ HARDEN = -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs
 # Asked once, and only when something is compiled that needs the answer.
 pkg = $(eval $(1) := $$(shell pkg-config $(2)))$($(1))
 PY_CFLAGS = $(call pkg,PY_CFLAGS,--cflags python3)
-EXPORT_LIBS = $(UV) $(call pkg,CURL_LIBS,--libs libcurl libprotobuf-c) -lpthread -ldl -lrt
+EXPORT_LIBS = $(UV) $(call pkg,CURL_LIBS,--libs libcurl libprotobuf-c zlib) -lpthread -ldl -lrt
 CHECK_LIBS = $(call pkg,CHECK_LIBS,--libs check)
 
 # A libuv of our own: the shared one would close descriptors of the application in every forked

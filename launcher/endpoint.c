@@ -85,6 +85,16 @@ static const char *check_path(const char *path)
     return NULL;
 }
 
+// A Unix socket's path, for which sockaddr_un has 108 bytes.
+static const char *check_socket(const char *path)
+{
+    if (strncmp(path, "//", 2) == 0)
+        path += 2;
+    if (path[0] != '/' || !path[1])
+        return "its socket's path does not begin with a slash (unix:///run/collector.sock)";
+    return strlen(path) < 108 ? NULL : "its socket's path is longer than 107 bytes";
+}
+
 const char *faa_endpoint_check(const char *url)
 {
     if (strnlen(url, FAA_ENDPOINT_MAX + 1) > FAA_ENDPOINT_MAX)
@@ -92,8 +102,10 @@ const char *faa_endpoint_check(const char *url)
     for (const char *p = url; *p; p++)
         if ((unsigned char)*p <= 0x20 || *p == 0x7f)
             return "it contains a space or a control character";
+    if (strncasecmp(url, "unix:", 5) == 0)
+        return check_socket(url + 5);
     if (scheme_length(url) == 0)
-        return "it does not start with http:// or https://";
+        return "it does not start with http://, https:// or unix://";
     if (strpbrk(url, "?#"))
         return "it must not have a query or a fragment";
     const char *authority = url + scheme_length(url);

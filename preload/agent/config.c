@@ -2,10 +2,10 @@
 // From the environment to settings.
 #include "agent/config.h"
 
+#include "agent/config_exporter.h"
 #include "agent/config_span.h"
 #include "agent/env.h"
 #include "base/log.h"
-#include "export/endpoint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,26 +37,6 @@ const char *faa_config_disabled(void)
     if (faa_env_bool("FAA_DISABLED"))
         return "FAA_DISABLED=true";
     return NULL;
-}
-
-static void read_exporters(struct faa_exporter_config *e)
-{
-    const char *value = faa_env("OTEL_TRACES_EXPORTER");
-    struct faa_str rest = faa_str_of(value ? value : "otlp"), name;
-    int none = 0;
-    while (faa_env_next(&rest, &name)) {
-        if (name.n == 4 && strncasecmp(name.p, "otlp", 4) == 0)
-            e->otlp = 1;
-        else if (name.n == 7 && strncasecmp(name.p, "console", 7) == 0)
-            e->console = 1;
-        else if (name.n == 4 && strncasecmp(name.p, "none", 4) == 0)
-            none = 1;
-        else
-            faa_warn("OTEL_TRACES_EXPORTER: %.*s is not known (otlp, console or none)", (int)name.n,
-                     name.p);
-    }
-    if (!e->otlp && !e->console && !none)
-        e->otlp = 1;
 }
 
 static int propagator_of(struct faa_str name)
@@ -105,50 +85,6 @@ static void read_propagators(struct faa_config *config)
         add_propagator(config, FAA_PROPAGATE_TRACECONTEXT);
         add_propagator(config, FAA_PROPAGATE_BAGGAGE);
     }
-}
-
-// What is no URL may be anything, secrets too: it is not shown.
-static const char *read_url(const char *name)
-{
-    struct faa_endpoint endpoint;
-    const char *value = faa_env(name);
-    if (value && faa_endpoint_init(&endpoint, value, NULL)) {
-        faa_warn("%s cannot be used: it is not an http:// or https:// URL with a host", name);
-        return NULL;
-    }
-    return value ? faa_env_keep(faa_str_of(value)) : NULL;
-}
-
-static enum faa_protocol read_protocol(void)
-{
-    const char *name = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
-    const char *value = faa_env(name);
-    if (!value)
-        value = faa_env(name = "OTEL_EXPORTER_OTLP_PROTOCOL");
-    if (!value)
-        return FAA_PROTOCOL_DETECT;
-    if (strcasecmp(value, "grpc") == 0)
-        return FAA_PROTOCOL_GRPC;
-    if (strcasecmp(value, "http/protobuf") == 0)
-        return FAA_PROTOCOL_HTTP;
-    faa_env_reject(name, value, "not grpc or http/protobuf; finding out by itself");
-    return FAA_PROTOCOL_DETECT;
-}
-
-static void read_endpoint(struct faa_exporter_config *e)
-{
-    e->traces_endpoint = read_url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
-    e->endpoint = read_url("OTEL_EXPORTER_OTLP_ENDPOINT");
-    e->protocol = read_protocol();
-    if (!e->endpoint)
-        e->endpoint =
-            e->protocol == FAA_PROTOCOL_GRPC ? "http://localhost:4317" : "http://localhost:4318";
-    const char *timeout = faa_env("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")
-                              ? "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"
-                              : "OTEL_EXPORTER_OTLP_TIMEOUT";
-    e->timeout_ms = faa_env_number(timeout, 10000, 1, 600000);
-    e->schedule_delay_ms = faa_env_number("OTEL_BSP_SCHEDULE_DELAY", 5000, 1, 3600000);
-    e->max_batch_size = faa_env_number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, 1, 65536);
 }
 
 // The resource attribute with this key, new or old; NULL when there is no room.
@@ -264,8 +200,8 @@ int faa_config_read(struct faa_config *config)
     memset(config, 0, sizeof(*config));
     config->exporter.version = FAA_VERSION;
     config->exporter.resource = config->resource;
-    read_exporters(&config->exporter);
-    read_endpoint(&config->exporter);
+    if (faa_config_read_exporter(&config->exporter))
+        return -1;
     read_propagators(config);
     config->flush_timeout_ms = faa_env_number("FAA_FLUSH_TIMEOUT", 2000, 0, 60000);
     if (faa_config_read_settings(&faa_settings))

@@ -18,6 +18,7 @@ struct faa_answer {
     long status;           ///< HTTP status; 0 without one.
     int grpc_status;       ///< -1 without one, 2 (UNKNOWN) when it could not be read.
     int64_t retry_after_s; ///< 0 without one.
+    int64_t retry_info_ms; ///< gRPC's RetryInfo; -1 without one.
     size_t body_len;       ///< Bytes in `body`.
     size_t total;          ///< Bytes that came.
     char content_type[64];
@@ -29,6 +30,7 @@ enum faa_verdict {
     FAA_VERDICT_SENT,
     FAA_VERDICT_RETRY,         ///< Not now: the same batch may be sent again.
     FAA_VERDICT_REFUSED,       ///< Never: the batch must be dropped.
+    FAA_VERDICT_TOO_LARGE,     ///< Not in one piece: smaller ones may be taken.
     FAA_VERDICT_WRONG_PROTOCOL ///< The peer does not seem to speak this protocol.
 };
 
@@ -39,6 +41,9 @@ struct faa_outcome {
     char reason[384];        ///< For people: "HTTP 200", "Connection refused", …
     const char *hint;        ///< What to look at, a static string; or NULL.
 };
+
+/// Makes it an answer of which nothing has come yet.
+void faa_answer_clear(struct faa_answer *answer);
 
 /// Reads one header line or trailer ("Name: value\r\n") or status line into the answer.
 void faa_answer_header(struct faa_answer *answer, struct faa_str line);
@@ -55,7 +60,7 @@ void faa_answer_partial_success(const uint8_t *p, size_t n, struct faa_outcome *
 void faa_http_judge(const struct faa_answer *answer, int tls, struct faa_outcome *outcome);
 void faa_grpc_judge(const struct faa_answer *answer, struct faa_outcome *outcome);
 
-/// Writes gRPC's frame header of an uncompressed message of n bytes.
-void faa_grpc_frame(uint8_t header[5], uint32_t n);
+/// Writes gRPC's frame header of a message of n bytes.
+void faa_grpc_frame(uint8_t header[5], uint32_t n, int is_compressed);
 
 #endif

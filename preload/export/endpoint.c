@@ -57,18 +57,33 @@ static int put_shown(CURLU *url, char out[FAA_URL_MAX])
     return 0;
 }
 
+// Names that end in .localhost are this machine's, too (RFC 6761). IPv6 comes in brackets.
+static int is_local(const char *host)
+{
+    static const char name[] = "localhost";
+    size_t n = strlen(host), k = strlen(name);
+    if (n && host[n - 1] == '.')
+        n--;
+    if (n >= k && strncasecmp(host + n - k, name, k) == 0 && (n == k || host[n - k - 1] == '.'))
+        return 1;
+    return strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0;
+}
+
 static int read_origin(CURLU *url, struct faa_endpoint *endpoint)
 {
-    char *scheme = NULL, *port = NULL;
+    char *scheme = NULL, *port = NULL, *host = NULL;
     int rc = -1;
     if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+        curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
         curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK) {
         endpoint->tls = strcasecmp(scheme, "https") == 0;
         endpoint->port = (unsigned)strtoul(port, NULL, 10);
+        endpoint->is_local = is_local(host);
         rc = endpoint->tls || strcasecmp(scheme, "http") == 0 ? 0 : -1;
     }
     curl_free(scheme);
     curl_free(port);
+    curl_free(host);
     return rc;
 }
 
@@ -91,8 +106,30 @@ static int fill_in(CURLU *url, CURLU *scratch, const char *given, int exact, con
     return put_url(url, endpoint->grpc_url);
 }
 
+// unix:///path, and unix:/path as gRPC writes it too. The URL's host is what HTTP wants one for.
+static int init_unix(struct faa_endpoint *endpoint, const char *given, const char *grpc_path)
+{
+    const char *path = given + strlen("unix:");
+    if (strncmp(path, "//", 2) == 0)
+        path += 2;
+    size_t n = strlen(path);
+    if (path[0] != '/' || n < 2 || n >= sizeof(endpoint->socket_path))
+        return -1;
+    memset(endpoint, 0, sizeof(*endpoint));
+    memcpy(endpoint->socket_path, path, n + 1);
+    snprintf(endpoint->http_url, FAA_URL_MAX, "http://localhost/v1/traces");
+    snprintf(endpoint->grpc_url, FAA_URL_MAX, "http://localhost%s", grpc_path);
+    snprintf(endpoint->shown, FAA_URL_MAX, "unix://%s", path);
+    snprintf(endpoint->http_shown, FAA_URL_MAX, "unix://%s", path);
+    endpoint->is_local = 1;
+    return 0;
+}
+
 static int init(struct faa_endpoint *endpoint, const char *given, int exact, const char *grpc_path)
 {
+    if (given && strncasecmp(given, "unix:", 5) == 0)
+        return init_unix(endpoint, given, grpc_path);
+    endpoint->socket_path[0] = '\0';
     CURLU *url = curl_url();
     CURLU *scratch = curl_url();
     int rc = -1;

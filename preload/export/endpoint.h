@@ -5,19 +5,25 @@
 
 #include "base/str.h"
 
-enum { FAA_URL_MAX = 2048 }; ///< Bytes of one URL, with the NUL.
+enum {
+    FAA_URL_MAX = 2048,       ///< Bytes of one URL, with the NUL.
+    FAA_SOCKET_PATH_MAX = 108 ///< Bytes of a Unix socket's path, with the NUL (sun_path).
+};
 
 struct faa_endpoint {
     char http_url[FAA_URL_MAX];   ///< For OTLP/HTTP.
     char grpc_url[FAA_URL_MAX];   ///< For gRPC.
     char shown[FAA_URL_MAX];      ///< For messages: without credentials, query and fragment.
     char http_shown[FAA_URL_MAX]; ///< The same of http_url.
+    char socket_path[FAA_SOCKET_PATH_MAX]; ///< Of `unix:///path`; else empty.
     int tls;
-    unsigned port;
+    int is_local;  ///< On this machine: localhost, 127.0.0.0/8, ::1 or a Unix socket.
+    unsigned port; ///< 0 for a Unix socket.
 };
 
 /// Fills in `endpoint` from the base URL, or from the exact URL of the traces endpoint when that
-/// is not NULL. Returns 0, or -1 when it is no usable http or https URL.
+/// is not NULL. Returns 0, or -1 when it is no usable http or https URL, nor unix:///path (whose
+/// requests have the standard's paths).
 FAA_MUSTUSE int faa_endpoint_init(struct faa_endpoint *endpoint, const char *base,
                                   const char *traces);
 

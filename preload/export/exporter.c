@@ -8,6 +8,7 @@
 #include "export/console.h"
 #include "export/fdtable.h"
 #include "export/otlp.h"
+#include "export/parts.h"
 #include "export/retry.h"
 #include "export/sampling.h"
 #include "export/transport.h"
@@ -61,12 +62,13 @@ struct faa_exporter {
     struct faa_console *console;
     struct faa_ring_cursor printed; // With a console: how far it has read.
     struct faa_batch batch;         // Encoded and not yet sent; spans is 0 when there is none.
+    struct faa_parts parts;         // Where it had to be cut: what comes after it.
     unsigned attempts;              // For this batch.
-    uint64_t retry_at;
-    struct faa_sampling *sampling; // NULL without remote sampling.
-    uint64_t ask_at;               // FOREVER without it.
-    int collector_lost;            // And said so.
-    uint64_t lost_before;          // Spans lost until then.
+    uint64_t retry_at;              // 0: at once.
+    struct faa_sampling *sampling;  // NULL without remote sampling.
+    uint64_t ask_at;                // FOREVER without it.
+    int collector_lost;             // And said so.
+    uint64_t lost_before;           // Spans lost until then.
 };
 
 // ---- sleeping and waking ----------------------------------------------------------------------
@@ -220,11 +222,19 @@ static int give_up(void *arg)
            faa_clock_mono_ns() >= atomic_load_explicit(&e->flush_deadline, memory_order_relaxed);
 }
 
+// The batch is sent, or given up: its next part takes its place.
+static void finish_batch(struct faa_exporter *e)
+{
+    count(&e->dropped, faa_parts_next(&e->parts, &e->batch));
+    e->attempts = 0;
+    e->retry_at = 0;
+}
+
 static void drop_batch(struct faa_exporter *e)
 {
     faa_debug("%u spans dropped", e->batch.spans);
     count(&e->dropped, e->batch.spans);
-    e->batch.spans = 0;
+    finish_batch(e);
 }
 
 // Says once that the collector is lost, and once that it is back.
@@ -255,6 +265,10 @@ static void attempt(struct faa_exporter *e)
         return;
     }
     struct faa_outcome outcome = faa_transport_send(e->transport, &e->batch, give_up, e);
+    if (outcome.verdict == FAA_VERDICT_TOO_LARGE && faa_parts_cut(&e->parts, &e->batch) == 0) {
+        faa_debug("too large: it goes in parts of %u spans", e->batch.spans);
+        return;
+    }
     report(e, &outcome);
     if (outcome.verdict == FAA_VERDICT_SENT) {
         uint64_t rejected = outcome.rejected < e->batch.spans ? outcome.rejected : e->batch.spans;
@@ -262,15 +276,13 @@ static void attempt(struct faa_exporter *e)
             faa_debug("%llu of these spans were rejected", (unsigned long long)rejected);
         count(&e->exported, e->batch.spans - rejected);
         count(&e->dropped, rejected);
-        e->batch.spans = 0;
-    } else if (outcome.verdict == FAA_VERDICT_REFUSED || e->flushing) {
+        finish_batch(e);
+    } else if (outcome.verdict != FAA_VERDICT_RETRY || e->flushing) {
         drop_batch(e);
     } else {
         uint32_t wait = faa_retry_wait_ms(++e->attempts, (uint32_t)faa_random_u64());
         e->retry_at = after_ms(outcome.retry_after_ms > wait ? outcome.retry_after_ms : wait);
-        return;
     }
-    e->attempts = 0;
 }
 
 // Reads one batch from the ring and encodes it. Returns 1 when there is one.
@@ -318,9 +330,8 @@ static void work(struct faa_exporter *e)
         print_new(e);
     if (!e->otlp)
         return;
-    if (e->batch.spans && faa_clock_mono_ns() >= e->retry_at)
-        attempt(e);
-    while (!e->batch.spans && !flush_wanted(e) && !stopping(e) && next_batch(e))
+    while (!flush_wanted(e) && !stopping(e) &&
+           (e->batch.spans ? faa_clock_mono_ns() >= e->retry_at : next_batch(e)))
         attempt(e);
 }
 
@@ -331,14 +342,14 @@ static int flush(struct faa_exporter *e)
     uint64_t patience = after_ms(COMMIT_PATIENCE_MS);
     if (e->console)
         print_new(e);
-    if (e->batch.spans)
+    while (e->batch.spans && !give_up(e))
         attempt(e);
-    while (faa_ring_begin(e->ring).pos < goal) {
+    while (faa_ring_begin(e->ring).pos < goal || e->batch.spans) {
         if (give_up(e))
             return -1;
         if (e->console)
             print_new(e);
-        if (e->otlp && next_batch(e))
+        if (e->batch.spans || (e->otlp && next_batch(e)))
             attempt(e);
         else if (faa_clock_mono_ns() >= patience)
             break; // What was reserved and never committed holds up nobody for long.
@@ -389,7 +400,7 @@ static void *run(void *arg)
         else if (!parked(e))
             work(e);
     }
-    if (e->batch.spans)
+    while (e->batch.spans)
         drop_batch(e);
     faa_sampling_free(e->sampling);
     faa_transport_free(e->transport);

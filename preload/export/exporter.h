@@ -8,6 +8,7 @@
 #define FAA_EXPORT_EXPORTER_H
 
 #include "base/str.h"
+#include "export/connection.h"
 
 #include <stdint.h>
 
@@ -35,6 +36,10 @@ struct faa_exporter_config {
     const char *endpoint;        ///< Base URL (http or https, no trailing slash needed).
     const char *traces_endpoint; ///< Or the exact URL of OTEL_EXPORTER_OTLP_TRACES_ENDPOINT; NULL.
     enum faa_protocol protocol;
+    const char *const *headers; ///< Further ones, "Name: value".
+    size_t header_count;
+    int gzip; ///< Compress requests.
+    struct faa_connection_config connection;
     uint32_t timeout_ms;           ///< Of one export; > 0.
     uint32_t schedule_delay_ms;    ///< The longest time a span waits to be sent; > 0.
     uint32_t max_batch_size;       ///< Spans in one request; > 0.

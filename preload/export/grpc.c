@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <strings.h>
 
-enum { FRAME_HEADER = 5 };
+enum { FRAME_HEADER = 5, RESOURCE_EXHAUSTED = 8 };
 
-void faa_grpc_frame(uint8_t header[5], uint32_t n)
+void faa_grpc_frame(uint8_t header[5], uint32_t n, int is_compressed)
 {
-    header[0] = 0; // Not compressed.
+    header[0] = is_compressed != 0;
     for (int i = 0; i < 4; i++)
         header[1 + i] = (uint8_t)(n >> (24 - 8 * i));
 }
@@ -75,6 +75,17 @@ static void read_message(const struct faa_answer *answer, struct faa_outcome *ou
         faa_answer_partial_success(p + FRAME_HEADER, n, outcome);
 }
 
+// The status has no word of its own for a message over the server's limit. This is what the
+// libraries of Go, C, C++ and Python, of Java, and of Rust say.
+static int tells_size(const char *message)
+{
+    static const char *const words[] = {"larger than max", "exceeds maximum", "too large"};
+    for (size_t i = 0; i < FAA_COUNT(words); i++)
+        if (strstr(message, words[i]))
+            return 1;
+    return 0;
+}
+
 void faa_grpc_judge(const struct faa_answer *answer, struct faa_outcome *outcome)
 {
     if (answer->curl_code == CURLE_OK && answer->grpc_status >= 0)
@@ -94,9 +105,13 @@ void faa_grpc_judge(const struct faa_answer *answer, struct faa_outcome *outcome
     } else if (answer->grpc_status == 0) {
         outcome->verdict = FAA_VERDICT_SENT;
         read_message(answer, outcome);
-    } else if (faa_retry_grpc_status(answer->grpc_status)) {
+    } else if (faa_retry_grpc_status(answer->grpc_status, answer->retry_info_ms >= 0)) {
         outcome->verdict = FAA_VERDICT_RETRY;
-        outcome->retry_after_ms = faa_retry_after_ms(answer->retry_after_s);
+        outcome->retry_after_ms = answer->retry_info_ms >= 0
+                                      ? faa_retry_cap_ms(answer->retry_info_ms)
+                                      : faa_retry_after_ms(answer->retry_after_s);
+    } else if (answer->grpc_status == RESOURCE_EXHAUSTED && tells_size(answer->grpc_message)) {
+        outcome->verdict = FAA_VERDICT_TOO_LARGE;
     } else {
         outcome->verdict = FAA_VERDICT_REFUSED;
     }

@@ -39,6 +39,8 @@ void faa_http_judge(const struct faa_answer *answer, int tls, struct faa_outcome
     } else if (faa_retry_http_status(answer->status)) {
         outcome->verdict = FAA_VERDICT_RETRY;
         outcome->retry_after_ms = faa_retry_after_ms(answer->retry_after_s);
+    } else if (answer->status == 413) {
+        outcome->verdict = FAA_VERDICT_TOO_LARGE;
     } else if (answer->status < 200 || answer->status > 299) {
         outcome->verdict = FAA_VERDICT_REFUSED;
     } else if (strncasecmp(answer->content_type, "text/html", 9) == 0) {

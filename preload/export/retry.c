@@ -9,7 +9,7 @@ int faa_retry_http_status(long status)
     return status == 429 || status == 502 || status == 503 || status == 504;
 }
 
-int faa_retry_grpc_status(int status)
+int faa_retry_grpc_status(int status, int has_retry_info)
 {
     switch (status) {
     case 1:  // CANCELLED
@@ -19,7 +19,9 @@ int faa_retry_grpc_status(int status)
     case 14: // UNAVAILABLE
     case 15: // DATA_LOSS
         return 1;
-    default: // RESOURCE_EXHAUSTED (8) only with a RetryInfo, which is not read.
+    case 8: // RESOURCE_EXHAUSTED
+        return has_retry_info;
+    default:
         return 0;
     }
 }
@@ -29,12 +31,17 @@ enum faa_verdict faa_retry_curl_code(int curl_code)
     return curl_code == CURLE_WRITE_ERROR ? FAA_VERDICT_REFUSED : FAA_VERDICT_RETRY;
 }
 
+uint32_t faa_retry_cap_ms(int64_t ms)
+{
+    if (ms <= 0)
+        return 0;
+    return ms < FAA_RETRY_AFTER_MAX_MS ? (uint32_t)ms : FAA_RETRY_AFTER_MAX_MS;
+}
+
 uint32_t faa_retry_after_ms(int64_t seconds)
 {
-    if (seconds <= 0)
-        return 0;
-    return seconds < FAA_RETRY_AFTER_MAX_MS / 1000 ? (uint32_t)seconds * 1000
-                                                   : FAA_RETRY_AFTER_MAX_MS;
+    return seconds < FAA_RETRY_AFTER_MAX_MS ? faa_retry_cap_ms(seconds * 1000)
+                                            : FAA_RETRY_AFTER_MAX_MS;
 }
 
 uint32_t faa_retry_wait_ms(unsigned failures, uint32_t random)

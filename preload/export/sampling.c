@@ -17,6 +17,7 @@
 enum { FRAME_HEADER = 5, QUESTION_MAX = 1024 };
 
 struct faa_sampling {
+    const struct faa_connection_config *connection;
     struct faa_endpoint endpoint;
     struct curl_slist *headers;
     char user_agent[64];
@@ -124,7 +125,7 @@ static int make_question(struct faa_sampling *s, const char *service)
     if (n > QUESTION_MAX)
         return -1;
     jaeger__api_v2__sampling_strategy_parameters__pack(&in, s->question + FRAME_HEADER);
-    faa_grpc_frame(s->question, (uint32_t)n);
+    faa_grpc_frame(s->question, (uint32_t)n, 0);
     s->question_len = FRAME_HEADER + n;
     return 0;
 }
@@ -138,6 +139,7 @@ struct faa_sampling *faa_sampling_new(const struct faa_exporter_config *config)
         curl_global_cleanup();
         return NULL;
     }
+    s->connection = &config->connection;
     if (faa_endpoint_init_sampling(&s->endpoint, config->sampling_endpoint) != 0 ||
         make_headers(s, config->version) != 0 || make_question(s, config->service_name) != 0) {
         faa_sampling_free(s);
@@ -175,11 +177,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *userp)
 
 static void set_options(struct faa_sampling *s, CURL *easy)
 {
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-#if LIBCURL_VERSION_NUM >= 0x075700
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-#endif
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    faa_connection_set(easy, s->connection, &s->endpoint, 1);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)FAA_SAMPLING_TIMEOUT_MS);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, s->user_agent);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, s->error);
@@ -203,8 +201,7 @@ static CURLcode post(struct faa_sampling *s, int private_fds, int (*give_up)(voi
     CURLcode code = CURLE_OUT_OF_MEMORY;
     struct faa_loop *loop = faa_loop_new(private_fds);
     CURL *easy = curl_easy_init();
-    memset(&s->answer, 0, sizeof(s->answer));
-    s->answer.grpc_status = -1;
+    faa_answer_clear(&s->answer);
     s->body_len = 0;
     s->error[0] = '\0';
     if (loop && easy) {

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "export/endpoint.h"
+#include "export/gzip.h"
 #include "export/loop.h"
 #include "export/otlp.h"
 
@@ -27,6 +28,13 @@ struct faa_transport {
     struct faa_answer answer;
 };
 
+// What goes over the wire: the batch's message, or its compressed form in `memory`.
+struct payload {
+    uint8_t *bytes; // With FAA_OTLP_HEADROOM writable bytes before them.
+    size_t len;
+    uint8_t *memory; // For free(); NULL where the batch has the bytes.
+};
+
 static int add_header(struct curl_slist **list, const char *line)
 {
     struct curl_slist *longer = curl_slist_append(*list, line);
@@ -35,23 +43,36 @@ static int add_header(struct curl_slist **list, const char *line)
     return longer ? 0 : -1;
 }
 
+static int add_headers(struct curl_slist **list, const char *const *lines, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (add_header(list, lines[i]) != 0)
+            return -1;
+    return 0;
+}
+
 static int make_headers(struct faa_transport *t)
 {
+    static const char *const http[] = {"Content-Type: application/x-protobuf", "Expect:"};
+    static const char *const grpc[] = {"Content-Type: application/grpc", "TE: trailers",
+                                       "Expect:", "Accept:"};
+    const struct faa_exporter_config *config = t->config;
     char timeout[40];
     // At most eight digits, says gRPC.
     snprintf(timeout, sizeof(timeout), "grpc-timeout: %um",
-             t->config->timeout_ms < 99999999 ? t->config->timeout_ms : 99999999);
+             config->timeout_ms < 99999999 ? config->timeout_ms : 99999999);
     snprintf(t->user_agent, sizeof(t->user_agent), "fastapi-auto-agent/%s OTel-OTLP-Exporter-C/%s",
-             t->config->version, t->config->version);
-    if (add_header(&t->http_headers, "Content-Type: application/x-protobuf") != 0 ||
-        add_header(&t->http_headers, "Expect:") != 0 ||
-        add_header(&t->grpc_headers, "Content-Type: application/grpc") != 0 ||
-        add_header(&t->grpc_headers, "TE: trailers") != 0 ||
+             config->version, config->version);
+    if (add_headers(&t->http_headers, http, FAA_COUNT(http)) != 0 ||
+        add_headers(&t->grpc_headers, grpc, FAA_COUNT(grpc)) != 0 ||
         add_header(&t->grpc_headers, timeout) != 0 ||
-        add_header(&t->grpc_headers, "Expect:") != 0 ||
-        add_header(&t->grpc_headers, "Accept:") != 0)
+        (config->gzip && (add_header(&t->http_headers, "Content-Encoding: gzip") != 0 ||
+                          add_header(&t->grpc_headers, "grpc-encoding: gzip") != 0)))
         return -1;
-    return 0;
+    return add_headers(&t->http_headers, config->headers, config->header_count) ||
+                   add_headers(&t->grpc_headers, config->headers, config->header_count)
+               ? -1
+               : 0;
 }
 
 // Of OpenSSL, if that is curl's TLS library and its first user is us: at exit it must not clean up
@@ -124,22 +145,11 @@ static size_t on_body(char *p, size_t size, size_t n, void *userp)
     return faa_answer_body(userp, p, size * n) == 0 ? size * n : 0;
 }
 
-static void set_common_options(struct faa_transport *t)
+static void set_common_options(struct faa_transport *t, int grpc)
 {
     CURL *easy = t->easy;
     long timeout = (long)t->config->timeout_ms;
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-#if LIBCURL_VERSION_NUM >= 0x075500
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
-#if LIBCURL_VERSION_NUM >= 0x075700
-    // Do not wait for a thread that resolves a name when the transfer is given up.
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-#endif
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    faa_connection_set(easy, &t->config->connection, &t->endpoint, grpc);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, t->user_agent);
@@ -150,13 +160,13 @@ static void set_common_options(struct faa_transport *t)
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, &t->answer);
 }
 
-static void set_request(struct faa_transport *t, int grpc, const struct faa_batch *batch)
+static void set_request(struct faa_transport *t, int grpc, const struct payload *payload)
 {
     CURL *easy = t->easy;
-    const uint8_t *body = batch->message;
-    size_t len = batch->len;
+    const uint8_t *body = payload->bytes;
+    size_t len = payload->len;
     if (grpc) {
-        faa_grpc_frame(batch->message - FAA_OTLP_HEADROOM, (uint32_t)batch->len);
+        faa_grpc_frame(payload->bytes - FAA_OTLP_HEADROOM, (uint32_t)len, t->config->gzip);
         body -= FAA_OTLP_HEADROOM;
         len += FAA_OTLP_HEADROOM;
     }
@@ -172,6 +182,18 @@ static void set_request(struct faa_transport *t, int grpc, const struct faa_batc
     // curl 7 fails the second request on a connection that began with HTTP/2 (its issue 10634).
     if (grpc && !t->endpoint.tls && curl_version_info(CURLVERSION_NOW)->version_num < CURL_8)
         curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+}
+
+static int make_payload(const struct faa_transport *t, const struct faa_batch *batch,
+                        struct payload *payload)
+{
+    *payload = (struct payload){batch->message, batch->len, NULL};
+    if (!t->config->gzip)
+        return 0;
+    if (faa_gzip(batch->message, batch->len, FAA_OTLP_HEADROOM, &payload->memory, &payload->len))
+        return -1;
+    payload->bytes = payload->memory + FAA_OTLP_HEADROOM;
+    return 0;
 }
 
 static int open_all(struct faa_transport *t)
@@ -227,7 +249,11 @@ static const char *hint_for(const struct faa_answer *answer, const struct faa_ou
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
-        return "are https and its certificate right?";
+    case CURLE_SSL_CERTPROBLEM:
+        return "are https and the certificates right?";
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_PROXY:
+        return "is the proxy right?";
     }
     if (outcome->verdict == FAA_VERDICT_WRONG_PROTOCOL)
         return "does it speak the other OTLP protocol?";
@@ -244,18 +270,19 @@ static struct faa_outcome post(struct faa_transport *t, int grpc, const struct f
 {
     struct faa_outcome outcome = {.verdict = FAA_VERDICT_RETRY};
     uint64_t begin = faa_clock_mono_ns();
-    if (open_all(t) != 0) {
+    struct payload payload = {0};
+    if (open_all(t) != 0 || make_payload(t, batch, &payload) != 0) {
         close_all(t);
         snprintf(outcome.reason, sizeof(outcome.reason), "out of memory or descriptors");
         return outcome;
     }
-    memset(&t->answer, 0, offsetof(struct faa_answer, body));
-    t->answer.grpc_status = -1;
+    faa_answer_clear(&t->answer);
     t->error[0] = '\0';
     curl_easy_reset(t->easy);
-    set_common_options(t);
-    set_request(t, grpc, batch);
+    set_common_options(t, grpc);
+    set_request(t, grpc, &payload);
     read_info(t, faa_loop_run(t->loop, t->easy, give_up, arg));
+    free(payload.memory);
     if (t->answer.curl_code != CURLE_OK)
         put_error(t, &outcome);
     if (grpc)
@@ -263,7 +290,7 @@ static struct faa_outcome post(struct faa_transport *t, int grpc, const struct f
     else
         faa_http_judge(&t->answer, t->endpoint.tls, &outcome);
     outcome.hint = hint_for(&t->answer, &outcome);
-    faa_debug("%u spans, %zu bytes to %s (%s): %s in %.1f ms", batch->spans, batch->len,
+    faa_debug("%u spans, %zu bytes to %s (%s): %s in %.1f ms", batch->spans, payload.len,
               grpc ? t->endpoint.shown : t->endpoint.http_shown, grpc ? "OTLP/gRPC" : "OTLP/HTTP",
               outcome.reason, (double)(faa_clock_mono_ns() - begin) / 1e6);
     if (!t->private_fds)

@@ -399,7 +399,7 @@ def test_retry_after_is_honoured(run: Runner, receiver: HttpReceiver) -> None:
     server.stop()
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 500, 501])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 500, 501])
 def test_answer_that_says_no_is_final(run: Runner, receiver: HttpReceiver, status: int) -> None:
     final(run, receiver, status)
 

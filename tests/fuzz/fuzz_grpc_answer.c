@@ -30,8 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct faa_answer answer;
     const char *p = (const char *)data, *end = p + size;
-    memset(&answer, 0, sizeof(answer));
-    answer.grpc_status = -1;
+    faa_answer_clear(&answer);
     answer.status = 200;
     while (p < end) {
         const char *line = memchr(p, '\n', (size_t)(end - p));

@@ -63,17 +63,58 @@ START_TEST(port_and_scheme_are_read)
 }
 END_TEST
 
+START_TEST(unix_sockets)
+{
+    expect("unix:///run/otel.sock", NULL, "http://localhost/v1/traces", "http://localhost" GRPC,
+           "unix:///run/otel.sock");
+    ck_assert_str_eq(endpoint.socket_path, "/run/otel.sock");
+    ck_assert_uint_eq(endpoint.port, 0);
+    expect(NULL, "unix:/run/x", "http://localhost/v1/traces", "http://localhost" GRPC,
+           "unix:///run/x");
+    char longest[FAA_SOCKET_PATH_MAX + 8] = "unix:/";
+    memset(longest + 6, 'a', FAA_SOCKET_PATH_MAX - 2);
+    ck_assert_int_eq(faa_endpoint_init(&endpoint, longest, NULL), 0);
+    longest[strlen(longest)] = 'a';
+    ck_assert_int_eq(faa_endpoint_init(&endpoint, longest, NULL), -1);
+    expect("http://host", NULL, "http://host/v1/traces", "http://host" GRPC, "http://host");
+    ck_assert_str_eq(endpoint.socket_path, "");
+}
+END_TEST
+
+START_TEST(this_machine_is_known)
+{
+    static const struct {
+        const char *url;
+        int is_local;
+    } rows[] = {
+        {"http://localhost:4318", 1},
+        {"http://LocalHost.", 1},
+        {"http://a.localhost", 1},
+        {"http://127.0.0.1", 1},
+        {"http://127.9.9.9:1", 1},
+        {"http://[::1]:4318", 1},
+        {"unix:///run/x", 1},
+        {"http://notlocalhost", 0},
+        {"http://localhost.example", 0},
+        {"http://128.0.0.1", 0},
+        {"http://[::2]", 0},
+        {"http://0.0.0.0", 0},
+        {"http://localhost@other", 0},
+        {"http://jaeger:4318/localhost", 0},
+    };
+    for (size_t i = 0; i < FAA_COUNT(rows); i++) {
+        ck_assert_int_eq(faa_endpoint_init(&endpoint, rows[i].url, NULL), 0);
+        ck_assert_msg(endpoint.is_local == rows[i].is_local, "%s", rows[i].url);
+    }
+}
+END_TEST
+
 START_TEST(unusable_endpoints_are_refused)
 {
-    static const char *const bad[] = {"",
-                                      "localhost:4318",
-                                      "ftp://host/",
-                                      "file:///etc/passwd",
-                                      "http://",
-                                      "http://host:99999",
-                                      "http://ho st/",
-                                      "://",
-                                      "unix:/run/sock"};
+    static const char *const bad[] = {
+        "",        "localhost:4318",    "ftp://host/",          "file:///etc/passwd",
+        "http://", "http://host:99999", "http://ho st/",        "://",
+        "unix:",   "unix:///",          "unix://relative/path", "unix:relative"};
     for (size_t i = 0; i < FAA_COUNT(bad); i++)
         ck_assert_msg(faa_endpoint_init(&endpoint, bad[i], NULL) == -1, "%s", bad[i]);
     ck_assert_int_eq(faa_endpoint_init(&endpoint, NULL, NULL), -1);
@@ -90,6 +131,8 @@ int main(void)
     tcase_add_test(tests, traces_endpoint_is_taken_as_it_is);
     tcase_add_test(tests, credentials_are_sent_and_not_shown);
     tcase_add_test(tests, port_and_scheme_are_read);
+    tcase_add_test(tests, unix_sockets);
+    tcase_add_test(tests, this_machine_is_known);
     tcase_add_test(tests, unusable_endpoints_are_refused);
     Suite *suite = suite_create("endpoint");
     suite_add_tcase(suite, tests);

@@ -188,7 +188,7 @@ END_TEST
 
 START_TEST(refused_spans_are_dropped_and_counted)
 {
-    static const int http[] = {400, 401, 404, 413, 500, 301};
+    static const int http[] = {400, 401, 404, 422, 500, 301};
     collector_start(COLLECT_HTTP);
     atomic_store(&collector->failures, 1);
     atomic_store(&collector->status, http[_i]);

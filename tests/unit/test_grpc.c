@@ -5,6 +5,7 @@
 
 #include <check.h>
 #include <curl/curl.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static struct faa_answer answer;
@@ -12,9 +13,8 @@ static struct faa_outcome outcome;
 
 static void begin(long status)
 {
-    memset(&answer, 0, sizeof(answer));
+    faa_answer_clear(&answer);
     memset(&outcome, 0, sizeof(outcome));
-    answer.grpc_status = -1;
     answer.status = status;
 }
 
@@ -47,8 +47,10 @@ static void grpc_answer(const char *status)
 START_TEST(frame_is_a_flag_and_a_big_endian_length)
 {
     uint8_t h[5];
-    faa_grpc_frame(h, 0x01020304);
+    faa_grpc_frame(h, 0x01020304, 0);
     ck_assert_mem_eq(h, "\0\1\2\3\4", 5);
+    faa_grpc_frame(h, 7, 1);
+    ck_assert_mem_eq(h, "\1\0\0\0\7", 5);
 }
 END_TEST
 
@@ -113,6 +115,7 @@ START_TEST(http_statuses_are_retried_as_otlp_says)
         ck_assert_int_eq(http(), i < 300    ? FAA_VERDICT_SENT
                                  : retry    ? FAA_VERDICT_RETRY
                                  : i == 415 ? FAA_VERDICT_WRONG_PROTOCOL
+                                 : i == 413 ? FAA_VERDICT_TOO_LARGE
                                             : FAA_VERDICT_REFUSED);
     }
 }
@@ -239,6 +242,52 @@ START_TEST(waits_double_and_are_spread_and_bounded)
 }
 END_TEST
 
+// A google.rpc.Status with code 8 and the detail google.rpc.RetryInfo of 1.5 s, in base64.
+#define DETAILS                                                                                    \
+    "grpc-status-details-bin: "                                                                    \
+    "CAgaNgoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIKCggIARCAyrXuAQ"
+
+START_TEST(exhausted_is_retried_when_it_says_when)
+{
+    static const char *const none[] = {"", "grpc-status-details-bin: CAgSBGZ1bGw\r\n",
+                                       "grpc-status-details-bin: \r\n",
+                                       "grpc-status-details-bin: !!!!\r\n",
+                                       "grpc-status-details-bin: CAgaLgoodHlwZS5nb29nbGVhcGlz\r\n"};
+    for (size_t i = 0; i < FAA_COUNT(none); i++) {
+        grpc_answer("grpc-status: 8\r\n");
+        header(none[i]);
+        ck_assert_int_eq(grpc(), FAA_VERDICT_REFUSED);
+    }
+    grpc_answer("grpc-status: 8\r\n");
+    header(DETAILS "\r\n");
+    ck_assert_int_eq(grpc(), FAA_VERDICT_RETRY);
+    ck_assert_uint_eq(outcome.retry_after_ms, 1500);
+    grpc_answer("grpc-status: 14\r\n");
+    header(DETAILS "==\r\n");
+    ck_assert_int_eq(grpc(), FAA_VERDICT_RETRY);
+    ck_assert_uint_eq(outcome.retry_after_ms, 1500);
+}
+END_TEST
+
+START_TEST(too_large_is_known)
+{
+    static const char *const words[] = {
+        "grpc: received message larger than max (9 vs. 4)",
+        "gRPC message exceeds maximum size 4194304: 5242880",
+        "SERVER: Received message larger than max (9 vs. 4)",
+    };
+    for (size_t i = 0; i < FAA_COUNT(words); i++) {
+        char line[128];
+        grpc_answer("grpc-status: 8\r\n");
+        snprintf(line, sizeof(line), "grpc-message: %s\r\n", words[i]);
+        header(line);
+        ck_assert_int_eq(grpc(), FAA_VERDICT_TOO_LARGE);
+    }
+    begin(413);
+    ck_assert_int_eq(http(), FAA_VERDICT_TOO_LARGE);
+}
+END_TEST
+
 START_TEST(retry_after_is_honoured_within_bounds)
 {
     ck_assert_uint_eq(faa_retry_after_ms(-5), 0);
@@ -268,6 +317,8 @@ int main(void)
     tcase_add_test(tests, the_other_protocol_is_recognised);
     tcase_add_test(tests, a_web_page_is_no_collector);
     tcase_add_test(tests, waits_double_and_are_spread_and_bounded);
+    tcase_add_test(tests, exhausted_is_retried_when_it_says_when);
+    tcase_add_test(tests, too_large_is_known);
     tcase_add_test(tests, retry_after_is_honoured_within_bounds);
     Suite *suite = suite_create("grpc");
     suite_add_tcase(suite, tests);

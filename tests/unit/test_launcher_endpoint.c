@@ -23,7 +23,14 @@ static const char *const good[] = {
     "http://[::ffff:127.0.0.1]:4317",
     "https://h/a-b._~!$&'()*+,;=:@c/%41%fF",
     "http://h//",
+    "unix:///run/otlp",
+    "unix:/run/otlp",
 };
+
+// As long as sockaddr_un has room, and one byte more with a slash in front.
+#define LONG_PATH                                                                                  \
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" \
+    "aaaaaaaaaaaaaaa"
 
 static const struct {
     const char *url, *why;
@@ -36,7 +43,10 @@ static const struct {
     {"http:localhost", "does not start with"},
     {"ftp://localhost", "does not start with"},
     {"grpc://localhost:4317", "does not start with"},
-    {"unix:///run/otlp", "does not start with"},
+    {"unix:", "does not begin with a slash"},
+    {"unix:///", "does not begin with a slash"},
+    {"unix://run/otlp", "does not begin with a slash"},
+    {"unix:///" LONG_PATH, "longer than 107 bytes"},
     {"httpss://localhost", "does not start with"},
     {"-http://localhost", "does not start with"},
     {"http://", "no host"},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Requests without a server: an application that calls itself. Usage: selfcall.py COUNT [PATH]"""
+"""Requests without a server: an application that calls itself. Usage: selfcall.py COUNT [PATH…]"""
 
 import os
 import sys
@@ -78,5 +78,6 @@ def resident() -> int:
 
 if __name__ == "__main__":
     for _ in range(int(sys.argv[1])):
-        request(*sys.argv[2:3])
+        for path in sys.argv[2:] or ["/items/7"]:
+            request(path)
     print("served", sys.argv[1])

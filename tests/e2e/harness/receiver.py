@@ -4,6 +4,7 @@
 import gzip
 import re
 import socket
+import ssl
 import threading
 import zlib
 from collections.abc import Callable, Mapping
@@ -31,13 +32,16 @@ class Answer:
     """How one request is answered; without arguments, as a good collector does.
 
     `status` is the HTTP status, or the gRPC status code; None is success. `headers` are sent
-    along (gRPC: as trailing metadata). `body` replaces the serialised response.
+    along (gRPC: as trailing metadata). `body` replaces the serialised response. `message` is
+    gRPC's; with `limit`, the answer is for larger messages only, and others are accepted.
     """
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     manner: str = "answer"  # or "hang", "close"
+    message: str = "as the test ordered"
+    limit: int = 0
 
     @property
     def accepts(self) -> bool:
@@ -73,8 +77,9 @@ class Request:
 class Receiver:
     """What both receivers share. Spans count as received when the answer accepts them."""
 
-    def __init__(self, protocol: str) -> None:
+    def __init__(self, protocol: str, address: str = "127.0.0.1") -> None:
         self.protocol = protocol
+        self.address = address
         self.requests: list[Request] = []
         self.violations: list[str] = []  # Rules broken by the sender; a fixture asserts none.
         self._spans: list[Span] = []
@@ -83,9 +88,10 @@ class Receiver:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         # Bound but never listening, it keeps the port ours while the receiver refuses.
-        self._holder = _bind(0)
+        self._holder = _bind(address)
         self.port: int = self._holder.getsockname()[1]
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        host = f"[{address}]" if ":" in address else address
+        self.endpoint = f"http://{host}:{self.port}"
 
     @property
     def env(self) -> dict[str, str]:
@@ -170,6 +176,8 @@ class Receiver:
         spans = flatten(request.resource_spans)
         with self._changed:
             answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+            if len(message) <= answer.limit:
+                answer = GOOD
             if answer.accepts:
                 for span in spans:
                     if (span.trace_id, span.span_id) in self._seen:
@@ -193,9 +201,23 @@ class HttpReceiver(Receiver):
     `connections` counts accepted connections; `strangers` holds first lines that were no HTTP/1.
     """
 
-    def __init__(self, path: str = "/v1/traces") -> None:
-        super().__init__("http/protobuf")
+    def __init__(
+        self,
+        path: str = "/v1/traces",
+        *,
+        address: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+        unix: str | None = None,
+    ) -> None:
+        """Listens on the address, by TLS or not, or on a Unix socket at the path `unix`."""
+        super().__init__("http/protobuf", address)
         self.path = path
+        self.tls = tls
+        self.unix = unix
+        if tls is not None:
+            self.endpoint = self.endpoint.replace("http:", "https:")
+        if unix is not None:
+            self.endpoint = f"unix://{unix}"
         self.connections = 0
         self.strangers: list[bytes] = []
         self._server: _HttpServer | None = None
@@ -229,9 +251,26 @@ class _HttpServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, receiver: HttpReceiver) -> None:
-        super().__init__(("127.0.0.1", receiver.port), _HttpHandler)
+        address: Any = (receiver.address, receiver.port)
+        if receiver.unix is not None:
+            address = receiver.unix
+            self.address_family = socket.AF_UNIX
+        elif ":" in receiver.address:
+            self.address_family = socket.AF_INET6
         self.receiver = receiver
         self.open: set[socket.socket] = set()
+        super().__init__(address, _HttpHandler)
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_UNIX:
+            self.socket.bind(self.receiver.unix or "")
+        else:
+            super().server_bind()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        if self.receiver.tls is not None:  # In the connection's own thread.
+            request = self.receiver.tls.wrap_socket(request, server_side=True)
+        super().finish_request(request, client_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.receiver.connections += 1
@@ -256,7 +295,12 @@ class _HttpServer(ThreadingHTTPServer):
 
 class _HttpHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+
+    @property
+    def disable_nagle_algorithm(self) -> bool:  # type: ignore[override]
+        """Unix sockets have none."""
+        return self.server.receiver.unix is None
+
     server: _HttpServer
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -320,8 +364,17 @@ class _HttpHandler(BaseHTTPRequestHandler):
 class GrpcReceiver(Receiver):
     """OTLP/gRPC. It speaks HTTP/2 only, so it is also the wrong port for an HTTP/1 sender."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, tls: grpc.ServerCredentials | None = None, unix: str | None = None
+    ) -> None:
+        """Listens on a port, by TLS or not, or on a Unix socket at the path `unix`."""
         super().__init__("grpc")
+        self.tls = tls
+        self.unix = unix
+        if tls is not None:
+            self.endpoint = self.endpoint.replace("http:", "https:")
+        if unix is not None:
+            self.endpoint = f"unix://{unix}"
         self._server: grpc.Server | None = None
         self.accept()
 
@@ -334,8 +387,12 @@ class GrpcReceiver(Receiver):
                 handlers=(_GrpcService(self),),
                 options=[("grpc.so_reuseport", 0)],
             )
-            bound = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
-            assert bound == self.port, f"gRPC listens on {bound}, not on {self.port}"
+            where = f"unix:{self.unix}" if self.unix else f"127.0.0.1:{self.port}"
+            if self.tls is not None:
+                bound = self._server.add_secure_port(where, self.tls)
+            else:
+                bound = self._server.add_insecure_port(where)
+            assert bound in (self.port, 1), f"gRPC listens on {bound}, not on {self.port}"
             self._server.start()
 
     def refuse(self) -> None:
@@ -375,15 +432,15 @@ class _GrpcService(grpc.GenericRpcHandler):
                 pass
         context.set_trailing_metadata(tuple(answer.headers.items()))
         if answer.status:
-            context.abort(_CODES[answer.status], "as the test ordered")
+            context.abort(_CODES[answer.status], answer.message)
         return answer.body
 
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def _bind(port: int) -> socket.socket:
-    holder = socket.socket()
+def _bind(address: str) -> socket.socket:
+    holder = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", port))
+    holder.bind((address, 0))
     return holder
