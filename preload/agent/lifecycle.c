@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "export/bell.h"
 #include "python/watch.h"
 #include "ring/ring.h"
 #include "span/baggage.h"
@@ -64,9 +65,9 @@ static struct faa_ring *start(void)
 
 static void committed(int crowded)
 {
-    struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
-    if (e && (crowded || faa_exporter_is_idle(e)))
-        faa_exporter_wake(e);
+    _Atomic uint32_t *bell = faa_ring_bell(atomic_load_explicit(&ring, memory_order_acquire));
+    if (crowded || faa_bell_is_idle(bell))
+        faa_bell_ring(bell);
 }
 
 // An end has several stages (lifespan, signal, exit handlers), and waits in one of them only.

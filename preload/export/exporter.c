@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "export/bell.h"
 #include "export/console.h"
 #include "export/fdtable.h"
 #include "export/otlp.h"
@@ -15,13 +16,10 @@
 #include "ring/ring.h"
 #include "span/tracer.h"
 
-#include <limits.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,21 +34,14 @@ enum {
 
 #define FOREVER UINT64_MAX
 
-// What the thread is doing, in the futex it sleeps on. Only the thread leaves AWAKE.
-enum state {
-    AWAKE,
-    IDLE,     // The ring is empty: the next record must wake it.
-    BATCHING, // Spans wait for company: a half-full ring may wake it.
-    DEAF      // Nothing can be sent yet: only a flush or the end wakes it.
-};
-
 struct faa_exporter {
     struct faa_exporter_config config;
     struct faa_ring *ring;
     pthread_t thread;
 
-    // Shared with application threads. flush_done and started are futexes too.
-    _Atomic uint32_t state, flush_wanted, flush_done, started;
+    _Atomic uint32_t *bell; // In the ring.
+    // Shared with application threads. flush_done and started are futexes.
+    _Atomic uint32_t flush_wanted, flush_done, started;
     _Atomic uint64_t flush_deadline;         // Monotonic ns.
     _Atomic int stopping, parked, flush_cut; // flush_cut: the last flush ran out of time.
     _Atomic uint64_t exported, dropped;
@@ -72,41 +63,6 @@ struct faa_exporter {
 };
 
 // ---- sleeping and waking ----------------------------------------------------------------------
-
-static void futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns)
-{
-    struct timespec t = {.tv_sec = (time_t)(until_ns / 1000000000u),
-                         .tv_nsec = (long)(until_ns % 1000000000u)};
-    // FUTEX_WAIT_BITSET takes an absolute time on the monotonic clock.
-    syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, value,
-            until_ns == FOREVER ? NULL : &t, NULL, FUTEX_BITSET_MATCH_ANY);
-}
-
-static void futex_wake(_Atomic uint32_t *word)
-{
-    syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, NULL, NULL, 0);
-}
-
-static void wake_now(struct faa_exporter *e)
-{
-    if (atomic_exchange_explicit(&e->state, AWAKE, memory_order_acq_rel) != AWAKE)
-        futex_wake(&e->state);
-}
-
-int faa_exporter_is_idle(struct faa_exporter *e)
-{
-    // A read-modify-write and not a load, as it pairs with the exchange in nap: whichever comes
-    // second sees the other. If that is the exchange, the thread sees the record that was
-    // committed before this call; if it is this, the caller sees IDLE.
-    return atomic_fetch_add_explicit(&e->state, 0, memory_order_acq_rel) == IDLE;
-}
-
-void faa_exporter_wake(struct faa_exporter *e)
-{
-    uint32_t state = atomic_fetch_add_explicit(&e->state, 0, memory_order_acq_rel);
-    if (state == IDLE || state == BATCHING)
-        wake_now(e);
-}
 
 static int flush_wanted(struct faa_exporter *e)
 {
@@ -137,22 +93,19 @@ static int is_half_full(const struct faa_exporter *e)
     return faa_ring_used(e->ring) > faa_ring_capacity(e->ring) / 2;
 }
 
-static int may_sleep(struct faa_exporter *e, enum state state)
+static int may_sleep(void *arg, enum faa_bell_state state)
 {
+    struct faa_exporter *e = arg;
     if (flush_wanted(e) || stopping(e))
         return 0;
-    return state == IDLE ? !has_unread(e) : state == BATCHING ? !is_half_full(e) : 1;
+    return state == FAA_BELL_IDLE       ? !has_unread(e)
+           : state == FAA_BELL_BATCHING ? !is_half_full(e)
+                                        : 1;
 }
 
-// Sleeps until woken or `until_ns`; may return early.
-static void nap(struct faa_exporter *e, enum state state, uint64_t until_ns)
+static void nap(struct faa_exporter *e, enum faa_bell_state state, uint64_t until_ns)
 {
-    // Pairs with the read-modify-writes of is_idle, wake and wake_now: what happened before them
-    // is seen by may_sleep, what happens after them finds the state and changes it.
-    atomic_exchange_explicit(&e->state, state, memory_order_acq_rel);
-    if (may_sleep(e, state))
-        futex_wait(&e->state, state, until_ns);
-    atomic_exchange_explicit(&e->state, AWAKE, memory_order_acq_rel);
+    faa_bell_sleep(e->bell, state, until_ns, may_sleep, e);
 }
 
 static uint64_t after_ms(uint64_t ms)
@@ -168,7 +121,7 @@ static int has_better_to_do(void *arg)
 }
 
 // Sleeps as nap does, and asks for the sampling strategy when it is time.
-static void doze(struct faa_exporter *e, enum state state, uint64_t until_ns)
+static void doze(struct faa_exporter *e, enum faa_bell_state state, uint64_t until_ns)
 {
     nap(e, state, until_ns < e->ask_at ? until_ns : e->ask_at);
     if (faa_clock_mono_ns() < e->ask_at)
@@ -183,21 +136,21 @@ static void doze(struct faa_exporter *e, enum state state, uint64_t until_ns)
 static void rest(struct faa_exporter *e)
 {
     if (parked(e)) {
-        nap(e, DEAF, FOREVER);
+        nap(e, FAA_BELL_DEAF, FOREVER);
         return;
     }
     int waiting = e->batch.spans != 0;
     // Without a console, what is new in the ring does not matter while a batch waits.
     if (waiting && !e->console) {
-        doze(e, DEAF, e->retry_at);
+        doze(e, FAA_BELL_DEAF, e->retry_at);
         return;
     }
-    doze(e, IDLE, waiting ? e->retry_at : FOREVER);
+    doze(e, FAA_BELL_IDLE, waiting ? e->retry_at : FOREVER);
     if (!has_unread(e))
         return;
     uint64_t due = after_ms(e->config.schedule_delay_ms);
-    while (may_sleep(e, waiting ? DEAF : BATCHING) && faa_clock_mono_ns() < due)
-        doze(e, waiting ? DEAF : BATCHING, due);
+    while (may_sleep(e, waiting ? FAA_BELL_DEAF : FAA_BELL_BATCHING) && faa_clock_mono_ns() < due)
+        doze(e, waiting ? FAA_BELL_DEAF : FAA_BELL_BATCHING, due);
 }
 
 // ---- sending ----------------------------------------------------------------------------------
@@ -370,7 +323,7 @@ static void serve_flush(struct faa_exporter *e)
     atomic_store_explicit(&e->flush_cut, cut, memory_order_relaxed);
     // Release pairs with the acquire in faa_exporter_flush.
     atomic_store_explicit(&e->flush_done, wanted, memory_order_release);
-    futex_wake(&e->flush_done);
+    faa_futex_wake(&e->flush_done);
 }
 
 // ---- the thread -------------------------------------------------------------------------------
@@ -393,7 +346,7 @@ static void *run(void *arg)
     }
     // Release pairs with the acquire in faa_exporter_await_start.
     atomic_store_explicit(&e->started, 1, memory_order_release);
-    futex_wake(&e->started);
+    faa_futex_wake(&e->started);
     while (rest(e), !stopping(e)) {
         if (flush_wanted(e))
             serve_flush(e);
@@ -438,6 +391,7 @@ struct faa_exporter *faa_exporter_start(const struct faa_exporter_config *config
         return NULL;
     e->config = *config;
     e->ring = ring;
+    e->bell = faa_ring_bell(ring);
     e->printed = faa_ring_begin(ring);
     if (config->console && e->config.schedule_delay_ms > CONSOLE_DELAY_MS)
         e->config.schedule_delay_ms = CONSOLE_DELAY_MS;
@@ -460,14 +414,14 @@ int faa_exporter_flush(struct faa_exporter *e, uint32_t timeout_ms)
     // in flush_wanted: the thread that sees the ticket sees the deadline and the records.
     atomic_store_explicit(&e->flush_deadline, until - margin * 1000000u, memory_order_relaxed);
     uint32_t ticket = atomic_fetch_add_explicit(&e->flush_wanted, 1, memory_order_acq_rel) + 1;
-    wake_now(e);
+    faa_bell_wake(e->bell);
     for (;;) {
         uint32_t done = atomic_load_explicit(&e->flush_done, memory_order_acquire);
         if ((int32_t)(done - ticket) >= 0)
             return atomic_load_explicit(&e->flush_cut, memory_order_relaxed) ? -1 : 0;
         if (faa_clock_mono_ns() >= until)
             return -1;
-        futex_wait(&e->flush_done, done, until);
+        faa_futex_wait(&e->flush_done, done, until);
     }
 }
 
@@ -477,7 +431,7 @@ int faa_exporter_await_start(struct faa_exporter *e, uint32_t timeout_ms)
     while (!atomic_load_explicit(&e->started, memory_order_acquire)) {
         if (faa_clock_mono_ns() >= until)
             return -1;
-        futex_wait(&e->started, 0, until);
+        faa_futex_wait(&e->started, 0, until);
     }
     return 0;
 }
@@ -490,7 +444,7 @@ void faa_exporter_park(struct faa_exporter *e)
 void faa_exporter_stop(struct faa_exporter *e)
 {
     atomic_store_explicit(&e->stopping, 1, memory_order_release);
-    wake_now(e);
+    faa_bell_wake(e->bell);
     pthread_join(e->thread, NULL);
     release(e);
 }

@@ -2,8 +2,8 @@
 // The exporter: one thread that drains the ring and sends batches to where the user asked.
 //
 // The thread owns everything it opens, blocks every signal, is named "faa-export" and never calls
-// Python. It sleeps on a futex while there is nothing to do: application threads wake it without
-// touching a descriptor, which the application could have closed or reused.
+// Python. It sleeps on the ring's bell while there is nothing to do: application threads wake it
+// without touching a descriptor, which the application could have closed or reused.
 #ifndef FAA_EXPORT_EXPORTER_H
 #define FAA_EXPORT_EXPORTER_H
 
@@ -58,8 +58,9 @@ struct faa_exporter_counts {
     uint64_t dropped;  ///< Given up: refused, or the process ended first.
 };
 
-/// Starts the thread on this ring. NULL on failure (out of memory or threads), with nothing left
-/// behind. Costs one pthread_create; does no other I/O on the calling thread.
+/// Starts the thread on this ring, this process's or an attached one; producers ring its bell when
+/// faa_bell_is_idle, or the ring is half full. NULL on failure (out of memory or threads), with
+/// nothing left behind. Costs one pthread_create; does no other I/O on the calling thread.
 FAA_MUSTUSE struct faa_exporter *faa_exporter_start(const struct faa_exporter_config *config,
                                                     struct faa_ring *ring);
 
@@ -67,15 +68,6 @@ FAA_MUSTUSE struct faa_exporter *faa_exporter_start(const struct faa_exporter_co
 /// most timeout_ms. A fork must not happen meanwhile: their locks would be held in the child for
 /// ever. Returns 0, or -1 when time ran out. Any thread.
 FAA_MUSTUSE int faa_exporter_await_start(struct faa_exporter *exporter, uint32_t timeout_ms);
-
-/// True when the thread sleeps until a first record comes: whoever has committed one asks this, and
-/// calls faa_exporter_wake when it is true. One atomic instruction. Any thread, async-signal-safe.
-int faa_exporter_is_idle(struct faa_exporter *exporter);
-
-/// There is something in the ring, or the ring is half full. An idle thread begins to wait for the
-/// schedule delay; one that waits sends at once when the ring is more than half full. Any thread,
-/// never blocks, async-signal-safe.
-void faa_exporter_wake(struct faa_exporter *exporter);
 
 /// Waits until every record committed before the call has been sent or given up (one attempt
 /// each, no retries), at most timeout_ms. Returns 0, or -1 when time ran out: then a transfer that

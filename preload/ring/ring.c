@@ -45,6 +45,7 @@ struct shared {
     // Producers move the head, the consumer the tail: apart, they do not share a cache line.
     _Alignas(CACHE_LINE) _Atomic uint64_t head;
     _Alignas(CACHE_LINE) _Atomic uint64_t tail;
+    _Alignas(CACHE_LINE) _Atomic uint32_t bell;
 };
 
 // This process's view. It has a page of its own, which the kernel clears in a forked child: there
@@ -53,7 +54,7 @@ struct faa_ring {
     struct shared *shared;
     unsigned char *data;
     uint64_t capacity, cookie; // Copies: what lies in the mapping is not trusted later.
-    int attached;
+    int attached, read_only;
 };
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "another process reads the atomics");
@@ -142,7 +143,7 @@ struct faa_ring *faa_ring_new(size_t capacity, int *fd)
     return ring;
 }
 
-struct faa_ring *faa_ring_attach(int fd)
+struct faa_ring *faa_ring_attach(int fd, int consume)
 {
     struct stat st;
     int seals = fcntl(fd, F_GET_SEALS);
@@ -152,10 +153,11 @@ struct faa_ring *faa_ring_attach(int fd)
     if (st.st_size < DATA_AT + CAPACITY_MIN || capacity > CAPACITY_MAX ||
         (capacity & (capacity - 1)) != 0)
         return NULL;
-    struct faa_ring *ring = ring_map(fd, capacity, PROT_READ);
+    struct faa_ring *ring = ring_map(fd, capacity, consume ? PROT_READ | PROT_WRITE : PROT_READ);
     if (!ring)
         return NULL;
     ring->attached = 1;
+    ring->read_only = !consume;
     ring->cookie = ring->shared->cookie;
     if (ring->shared->magic == MAGIC && ring->shared->capacity == capacity)
         return ring;
@@ -228,6 +230,16 @@ size_t faa_ring_used(const struct faa_ring *ring)
     return (size_t)(atomic_load_explicit(&ring->shared->head, memory_order_relaxed) - tail);
 }
 
+int faa_ring_is_attached(const struct faa_ring *ring)
+{
+    return ring->attached;
+}
+
+_Atomic uint32_t *faa_ring_bell(struct faa_ring *ring)
+{
+    return &ring->shared->bell;
+}
+
 size_t faa_ring_capacity(const struct faa_ring *ring)
 {
     return (size_t)ring->capacity;
@@ -237,7 +249,7 @@ size_t faa_ring_capacity(const struct faa_ring *ring)
 
 struct faa_ring_cursor faa_ring_begin(const struct faa_ring *ring)
 {
-    // Relaxed: the consumer is the only one who moves it; the owner of an attached ring is dead.
+    // Relaxed: the consumer is the only one who moves it.
     return (struct faa_ring_cursor){
         atomic_load_explicit(&ring->shared->tail, memory_order_relaxed)};
 }
@@ -278,6 +290,6 @@ void faa_ring_release(struct faa_ring *ring, struct faa_ring_cursor cursor)
 {
     // Release pairs with the acquire load of the tail in faa_ring_reserve: what was read here is
     // read before it is written again.
-    if (!ring->attached)
+    if (!ring->read_only)
         atomic_store_explicit(&ring->shared->tail, cursor.pos, memory_order_release);
 }

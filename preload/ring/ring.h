@@ -25,10 +25,18 @@ enum { FAA_RING_ALIGN = 16 }; ///< Of records in the ring; payloads are 8-byte a
 /// One that does not know it was forked only finds it full.
 FAA_MUSTUSE struct faa_ring *faa_ring_new(size_t capacity, int *fd);
 
-/// Maps another process's ring for reading, from its descriptor (which stays the caller's).
-/// Nothing in it is trusted: no reader leaves the mapping or loops for ever. Payloads are foreign
-/// bytes, which stay still only when the process is dead. NULL when it is no ring.
-FAA_MUSTUSE struct faa_ring *faa_ring_attach(int fd);
+/// Maps another process's ring, from its descriptor (which stays the caller's): to read what a dead
+/// process left, or with `consume` to be the consumer in its place, while it lives too. Nothing in
+/// it is trusted: no reader leaves the mapping or loops for ever. Payloads are foreign bytes, which
+/// stay still only when the process is dead. NULL when it is no ring.
+FAA_MUSTUSE struct faa_ring *faa_ring_attach(int fd, int consume);
+
+/// True for a ring that another process has made.
+int faa_ring_is_attached(const struct faa_ring *ring);
+
+/// A word in the mapping by which the consumer tells whether it sleeps; see export/bell.h. 0 at
+/// first.
+_Atomic uint32_t *faa_ring_bell(struct faa_ring *ring);
 
 /// Unmaps. No other thread may use the ring any more.
 void faa_ring_free(struct faa_ring *ring);
@@ -58,7 +66,7 @@ const void *faa_ring_next(const struct faa_ring *ring, struct faa_ring_cursor *c
                           int rescue);
 
 /// Consumer: frees everything before the cursor. Payloads returned before it become invalid.
-/// Does nothing on an attached ring, which is not the reader's to change.
+/// Does nothing on a ring that is attached for reading only.
 void faa_ring_release(struct faa_ring *ring, struct faa_ring_cursor cursor);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How many spans a second the exporter drains, encodes and sends, on one core, to a local sink that
 // accepts everything. Prints spans per second of the exporter thread's CPU and of wall time.
+#include "export/bell.h"
 #include "export/exporter.h"
 #include "ring/ring.h"
 #include "tests/unit/record_builder.h"
@@ -97,19 +98,18 @@ static void typical(struct record_builder *b)
     builder_int(b, 0, FAA_KEY_FAA_EVENT_LOOP_BUSY_US, 412);
 }
 
-static void put(struct faa_ring *ring, struct faa_exporter *exporter, struct record_builder *b,
-                unsigned number)
+static void put(struct faa_ring *ring, struct record_builder *b, unsigned number)
 {
     void *place;
     while (!(place = faa_ring_reserve(ring, b->u.head.size))) {
-        faa_exporter_wake(exporter);
+        faa_bell_ring(faa_ring_bell(ring));
         nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
     }
     memcpy(b->u.head.span_id, &number, sizeof(number));
     memcpy(place, b, b->u.head.size);
     faa_ring_commit(ring, place);
-    if (faa_exporter_is_idle(exporter) || faa_ring_used(ring) > RING_BYTES / 2)
-        faa_exporter_wake(exporter);
+    if (faa_bell_is_idle(faa_ring_bell(ring)) || faa_ring_used(ring) > RING_BYTES / 2)
+        faa_bell_ring(faa_ring_bell(ring));
 }
 
 static double wall(void)
@@ -170,7 +170,7 @@ int main(void)
     typical(&record);
     double begin = wall(), cpu = cpu_of("faa-export");
     for (unsigned i = 0; i < SPANS; i++)
-        put(ring, exporter, &record, i + 1);
+        put(ring, &record, i + 1);
     while (faa_exporter_flush(exporter, 60000)) {
     }
     cpu = cpu_of("faa-export") - cpu;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The exporter thread against collectors that are well, ill, silent and absent.
 #include "base/clock.h"
+#include "export/bell.h"
 #include "export/exporter.h"
 #include "ring/ring.h"
 #include "tests/unit/collector.h"
@@ -58,8 +59,8 @@ static unsigned put(unsigned n)
             break;
         memcpy(place, &builder, builder.u.head.size);
         faa_ring_commit(ring, place);
-        if (faa_exporter_is_idle(exporter))
-            faa_exporter_wake(exporter);
+        if (faa_bell_is_idle(faa_ring_bell(ring)))
+            faa_bell_ring(faa_ring_bell(ring));
         done++;
     }
     return done;
@@ -334,7 +335,7 @@ START_TEST(delay_gathers_spans_and_a_half_full_ring_cuts_it_short)
     ck_assert_uint_eq(collector->requests, 0);
     while (faa_ring_used(ring) <= faa_ring_capacity(ring) / 2)
         ck_assert_uint_eq(put(1), 1);
-    faa_exporter_wake(exporter);
+    faa_bell_ring(faa_ring_bell(ring));
     WAIT_FOR(collector->spans > 1000);
     ck_assert_uint_eq(collector->requests, 1);
 }
@@ -437,7 +438,7 @@ START_TEST(idle_thread_does_not_wake_up)
 {
     collector_start(_i ? COLLECT_GRPC : COLLECT_HTTP);
     start();
-    WAIT_FOR(faa_exporter_is_idle(exporter));
+    WAIT_FOR(faa_bell_is_idle(faa_ring_bell(ring)));
     for (int round = 0; round < 2; round++) {
         sleep_ms(50);
         long before = wake_ups();
@@ -446,7 +447,7 @@ START_TEST(idle_thread_does_not_wake_up)
         ck_assert_int_eq(wake_ups(), before);
         put(3);
         ck_assert_int_eq(faa_exporter_flush(exporter, 5000), 0);
-        WAIT_FOR(faa_exporter_is_idle(exporter));
+        WAIT_FOR(faa_bell_is_idle(faa_ring_bell(ring)));
     }
 }
 END_TEST

@@ -139,7 +139,7 @@ static void child_main(struct progress *progress)
 
 static void rescue(int fd, struct progress *progress)
 {
-    struct faa_ring *ring = faa_ring_attach(fd);
+    struct faa_ring *ring = faa_ring_attach(fd, 0);
     ck_assert_ptr_nonnull(ring);
     uint64_t next[PRODUCERS];
     int seen[PRODUCERS] = {0};
@@ -212,9 +212,9 @@ static void put_shared(int fd, uint64_t magic, uint64_t capacity)
 
 START_TEST(attach_refuses_what_is_no_ring)
 {
-    ck_assert_ptr_null(faa_ring_attach(-1));
+    ck_assert_ptr_null(faa_ring_attach(-1, 0));
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    ck_assert_ptr_null(faa_ring_attach(null));
+    ck_assert_ptr_null(faa_ring_attach(null, 0));
     close(null);
     static const struct {
         uint64_t file, magic, capacity;
@@ -236,13 +236,13 @@ START_TEST(attach_refuses_what_is_no_ring)
         int fd = sealed_memfd(cases[i].file, cases[i].seals);
         if (cases[i].file >= 24)
             put_shared(fd, cases[i].magic, cases[i].capacity);
-        struct faa_ring *ring = faa_ring_attach(fd);
+        struct faa_ring *ring = faa_ring_attach(fd, 0);
         ck_assert_msg(!!ring == cases[i].good, "case %zu", i);
         faa_ring_free(ring);
         close(fd);
     }
     int empty = sealed_memfd(0, F_SEAL_SHRINK);
-    ck_assert_ptr_null(faa_ring_attach(empty));
+    ck_assert_ptr_null(faa_ring_attach(empty, 0));
     close(empty);
 }
 END_TEST
@@ -253,7 +253,7 @@ START_TEST(an_attached_ring_is_read_and_not_changed)
     struct faa_ring *ring = new_ring(&fd);
     for (uint64_t i = 0; i < 5; i++)
         ck_assert_int_eq(send_message(ring, 0, i), 0);
-    struct faa_ring *attached = faa_ring_attach(fd);
+    struct faa_ring *attached = faa_ring_attach(fd, 0);
     ck_assert_ptr_nonnull(attached);
     struct faa_ring_cursor cursor = faa_ring_begin(attached);
     for (long i = 0; i < 5; i++) {
@@ -286,7 +286,7 @@ static void read_all(const struct faa_ring *ring, int with_rescue)
 
 static void read_hostile(int fd)
 {
-    struct faa_ring *ring = faa_ring_attach(fd);
+    struct faa_ring *ring = faa_ring_attach(fd, 0);
     if (!ring)
         return;
     read_all(ring, 0);
