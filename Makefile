@@ -7,6 +7,7 @@ VERSION = 0.1.0
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
+LIBEXECDIR ?= $(PREFIX)/libexec
 MANDIR ?= $(PREFIX)/share/man
 PYTHON ?= /usr/bin/python3
 
@@ -56,14 +57,17 @@ PYTHON_OBJS = $(foreach d,python instrumentors,$(call sources,preload/$d))
 AGENT_OBJS = $(call sources,preload/agent)
 SHIM_OBJS = $(call sources,preload/shim) $(OBJ)/preload/shim/log.o
 LAUNCHER_OBJS = $(call sources,launcher)
+GUARD_OBJS = $(call sources,launcher/guard) $(OBJ)/launcher/message.o \
+             $(addprefix $(OBJ)/preload/agent/,config_exporter.o env.o)
 
 CORE = $(OBJ)/libfaa-core.a
 SHIM = $(BUILD)/lib/libfaa.so
 AGENT = $(BUILD)/lib/libfaa-agent.so
 LAUNCHER = $(BUILD)/bin/fastapi-auto-agent
+GUARD = $(BUILD)/libexec/fastapi-auto-agent-guard
 
 .PHONY: all
-all: $(SHIM) $(AGENT) $(LAUNCHER) ## Build the libraries and the command (default)
+all: $(SHIM) $(AGENT) $(LAUNCHER) $(GUARD) ## Build the libraries and the command (default)
 
 $(CORE_OBJS) $(PYTHON_OBJS) $(AGENT_OBJS): $(OBJ)/layers.ok
 
@@ -118,6 +122,14 @@ $(AGENT): $(AGENT_OBJS) $(PYTHON_OBJS) $(CORE) $(UV) preload/agent/libfaa-agent.
 $(LAUNCHER): $(LAUNCHER_OBJS) $(CORE)
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) -pie $(HARDEN) $^ -o $@
+
+$(call sources,launcher/guard): $(OBJ)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(SANFLAGS) -Ipreload -Ilauncher -c $< -o $@
+
+$(GUARD): $(GUARD_OBJS) $(CORE) $(UV)
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS) -pie $(HARDEN) $(GUARD_OBJS) $(CORE) $(EXPORT_LIBS) -o $@
 
 # ---- tests ------------------------------------------------------------------------------------
 
@@ -185,14 +197,15 @@ demo: ## Install what is missing, build, trace the sample application (KEEP=1 le
 # LD_PRELOAD=libfaa.so is found by its name when LIBDIR is one that the dynamic linker searches.
 .PHONY: install uninstall
 install: all ## Install to PREFIX (default /usr/local); DESTDIR is honoured
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(MANDIR)/man1
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(MANDIR)/man1
 	install -m 755 $(LAUNCHER) $(DESTDIR)$(BINDIR)/
+	install -m 755 $(GUARD) $(DESTDIR)$(LIBEXECDIR)/
 	install -m 755 $(SHIM) $(AGENT) $(DESTDIR)$(LIBDIR)/
 	install -m 644 docs/fastapi-auto-agent.1 $(DESTDIR)$(MANDIR)/man1/
 	$(if $(DESTDIR),,-ldconfig)
 
 uninstall: ## Remove what `make install` put there
-	rm -f $(DESTDIR)$(BINDIR)/$(notdir $(LAUNCHER)) $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)) \
+	rm -f $(DESTDIR)$(BINDIR)/$(notdir $(LAUNCHER)) $(DESTDIR)$(LIBEXECDIR)/$(notdir $(GUARD)) $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)) \
 	    $(DESTDIR)$(LIBDIR)/$(notdir $(AGENT)) $(DESTDIR)$(MANDIR)/man1/fastapi-auto-agent.1
 	$(if $(DESTDIR),,-ldconfig)
 

@@ -49,3 +49,19 @@ int faa_library_find(char *out, size_t cap)
                       prefix, bin);
     return -1;
 }
+
+int faa_library_find_guard(const char *library, char *out, size_t cap)
+{
+    static const char *const places[] = {"/../libexec/", "/"};
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof(folder), "%s", library);
+    cut_last(folder);
+    for (size_t i = 0; i < FAA_COUNT(places); i++) {
+        int n = snprintf(out, cap, "%s%s" FAA_PROGRAM "-guard", folder, places[i]);
+        if (n > 0 && (size_t)n < cap && access(out, X_OK) == 0)
+            return 0;
+    }
+    faa_message_print("cannot find " FAA_PROGRAM "-guard in '%.400s/../libexec' or '%.400s'",
+                      folder, folder);
+    return -1;
+}

@@ -11,4 +11,9 @@
 /// Returns 0, or -1 when there is none; the reason has been printed.
 FAA_MUSTUSE int faa_library_find(char *out, size_t cap);
 
+/// Writes the absolute path of the guard's program to `out`: in ../libexec beside the folder of
+/// `library`, else in that folder. Returns 0, or -1 when there is none; the reason has been
+/// printed.
+FAA_MUSTUSE int faa_library_find_guard(const char *library, char *out, size_t cap);
+
 #endif

@@ -33,6 +33,27 @@ static int become(char **command)
     return absent ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 }
 
+// The guard gets the preload as an argument and puts it into its child's environment: it is no
+// place for the tracer itself. Returns, with the exit status, only when there is none.
+static int become_guard(const struct faa_options *options, const char *library, int argc)
+{
+    static char die[] = "die", stay[] = "-";
+    char path[PATH_MAX];
+    char *preload = strdup(getenv("LD_PRELOAD"));
+    char **argv = calloc((size_t)argc + 4, sizeof(*argv)), **next = argv;
+    if (!preload || !argv || faa_library_find_guard(library, path, sizeof(path)) < 0)
+        return EXIT_UNUSABLE;
+    *next++ = path;
+    *next++ = preload;
+    *next++ = options->die_with_parent ? die : stay;
+    for (char **word = options->command; *word; word++)
+        *next++ = *word;
+    unsetenv("LD_PRELOAD");
+    execv(path, argv);
+    faa_message_print("%.512s: %s", path, strerror(errno));
+    return EXIT_UNUSABLE;
+}
+
 int main(int argc, char **argv)
 {
     struct faa_options options;
@@ -51,5 +72,5 @@ int main(int argc, char **argv)
     if (faa_library_find(library, sizeof(library)) < 0 ||
         faa_environment_prepare(&options, library) < 0)
         return EXIT_UNUSABLE;
-    return become(options.command);
+    return options.guard ? become_guard(&options, library, argc) : become(options.command);
 }

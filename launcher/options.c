@@ -7,6 +7,7 @@
 #include "message.h"
 
 #include <getopt.h>
+#include <unistd.h>
 
 const char faa_options_help[] =
     "Usage: " FAA_PROGRAM " [OPTION]... [--] COMMAND [ARG]...\n"
@@ -16,6 +17,10 @@ const char faa_options_help[] =
     "                         (default: " FAA_DEFAULT_SERVICE_NAME ")\n"
     "  --jaeger-endpoint URL  collector that gets the traces, by OTLP (gRPC or HTTP)\n"
     "                         (default: " FAA_DEFAULT_ENDPOINT ")\n"
+    "  --guard                stay as the command's parent and export for it, so that\n"
+    "                         nothing is lost when a process is killed\n"
+    "                         (default as PID 1; --no-guard turns it off)\n"
+    "  --die-with-parent      with --guard: end the command when the caller ends\n"
     "  --debug                log on standard error what the tracer does\n"
     "  --version              print the version and exit\n"
     "  --help                 print this help and exit\n"
@@ -34,11 +39,23 @@ const char faa_options_help[] =
     "      python3 -m uvicorn app:app --workers 2\n";
 
 // Beyond the range of a char, so that getopt's optopt tells them from short options.
-enum { OPT_SERVICE_NAME = 256, OPT_JAEGER_ENDPOINT, OPT_DEBUG, OPT_VERSION, OPT_HELP };
+enum {
+    OPT_SERVICE_NAME = 256,
+    OPT_JAEGER_ENDPOINT,
+    OPT_GUARD,
+    OPT_NO_GUARD,
+    OPT_DIE_WITH_PARENT,
+    OPT_DEBUG,
+    OPT_VERSION,
+    OPT_HELP
+};
 
 static const struct option long_options[] = {
     {"service-name", required_argument, NULL, OPT_SERVICE_NAME},
     {"jaeger-endpoint", required_argument, NULL, OPT_JAEGER_ENDPOINT},
+    {"guard", no_argument, NULL, OPT_GUARD},
+    {"no-guard", no_argument, NULL, OPT_NO_GUARD},
+    {"die-with-parent", no_argument, NULL, OPT_DIE_WITH_PARENT},
     {"debug", no_argument, NULL, OPT_DEBUG},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
@@ -116,6 +133,13 @@ static enum faa_options_action take(int option, char **argv, struct faa_options 
         return take_service_name(out);
     case OPT_JAEGER_ENDPOINT:
         return take_jaeger_endpoint(out);
+    case OPT_GUARD:
+    case OPT_NO_GUARD:
+        out->guard = option == OPT_GUARD;
+        return FAA_OPTIONS_RUN;
+    case OPT_DIE_WITH_PARENT:
+        out->die_with_parent = true;
+        return FAA_OPTIONS_RUN;
     case OPT_DEBUG:
         out->debug = true;
         return FAA_OPTIONS_RUN;
@@ -131,7 +155,7 @@ static enum faa_options_action take(int option, char **argv, struct faa_options 
 enum faa_options_action faa_options_parse(int argc, char **argv, struct faa_options *out)
 {
     int option;
-    *out = (struct faa_options){0};
+    *out = (struct faa_options){.guard = getpid() == 1};
     // '+' ends at the first argument that is no option; with ':' getopt leaves the messages to us.
     while ((option = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
         enum faa_options_action action = take(option, argv, out);
@@ -140,6 +164,10 @@ enum faa_options_action faa_options_parse(int argc, char **argv, struct faa_opti
     }
     if (optind >= argc) {
         faa_message_print("no command given");
+        return FAA_OPTIONS_BAD;
+    }
+    if (out->die_with_parent && !out->guard) {
+        faa_message_print("--die-with-parent needs --guard");
         return FAA_OPTIONS_BAD;
     }
     out->command = argv + optind;

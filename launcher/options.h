@@ -18,7 +18,9 @@ struct faa_options {
     const char *service_name;    ///< NULL when not given; else valid UTF-8 and not blank.
     const char *jaeger_endpoint; ///< NULL when not given; else a URL that was checked.
     bool debug;
-    char **command; ///< The command and its arguments, ended by NULL.
+    bool guard;           ///< Stay as the command's parent: asked for, or by default as PID 1.
+    bool die_with_parent; ///< The guard ends its command when its own parent ends.
+    char **command;       ///< The command and its arguments, ended by NULL.
 };
 
 enum faa_options_action {

@@ -2,6 +2,7 @@
 // The agent starts here: stands down where it should, else hooks into the interpreter.
 #include "agent/config.h"
 #include "agent/entry.h"
+#include "agent/env.h"
 #include "agent/lifecycle.h"
 #include "base/log.h"
 #include "instrumentors/instrumentor.h"
@@ -118,7 +119,7 @@ const struct faa_agent_ops *faa_agent_start(int version, const char *road)
 {
     static const struct faa_agent_ops ops = {.flush = faa_lifecycle_flush};
     struct faa_err e = faa_err_save();
-    faa_config_log_level();
+    faa_env_log_level();
     const char *reason = reason_to_stand_down(version);
     if (reason) {
         faa_debug("standing down: %s", reason);

@@ -6,6 +6,7 @@
 #include "agent/config_span.h"
 #include "agent/env.h"
 #include "base/log.h"
+#include "export/guard.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,22 +14,6 @@
 #include <unistd.h>
 
 static const char default_service[] = "fastapi-application";
-
-void faa_config_log_level(void)
-{
-    const char *value = faa_env("FAA_LOG_LEVEL");
-    const char *name = value ? "FAA_LOG_LEVEL" : "OTEL_LOG_LEVEL";
-    value = value ? value : faa_env("OTEL_LOG_LEVEL");
-    if (!value || strcasecmp(value, "warn") == 0 || strcasecmp(value, "info") == 0)
-        return;
-    if (strcasecmp(value, "debug") == 0 || strcasecmp(value, "trace") == 0)
-        faa_log_set_level(FAA_LOG_DEBUG);
-    else if (strcasecmp(value, "none") == 0 || strcasecmp(value, "off") == 0 ||
-             strcasecmp(value, "error") == 0 || strcasecmp(value, "fatal") == 0)
-        faa_log_set_level(FAA_LOG_SILENT);
-    else
-        faa_env_reject(name, value, "not debug, info, warn, error or none; using warn");
-}
 
 const char *faa_config_disabled(void)
 {
@@ -208,6 +193,8 @@ int faa_config_read(struct faa_config *config)
         return -1;
     config->blocked_ms = faa_env_number("FAA_BLOCKED_THRESHOLD", 100, 0, 3600000);
     config->disabled = faa_env_keep(faa_str_of(faa_env("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")));
+    const char *guard = faa_env(FAA_GUARD_VARIABLE);
+    config->guard = guard ? faa_env_keep(faa_str_of(guard)) : NULL;
     faa_config_read_limits(config);
     if (faa_config_read_sampler(config))
         return -1;

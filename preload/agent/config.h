@@ -21,12 +21,10 @@ struct faa_config {
     enum faa_propagator propagators[FAA_PROPAGATOR_COUNT]; ///< OTEL_PROPAGATORS, in its order.
     size_t propagator_count;
     uint32_t
-        blocked_ms; ///< FAA_BLOCKED_THRESHOLD: what holds the event loop longer is told; 0: off.
+        blocked_ms;    ///< FAA_BLOCKED_THRESHOLD: what holds the event loop longer is told; 0: off.
+    const char *guard; ///< Name of the guard's socket; NULL without one.
     const char *disabled; ///< OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, or "".
 };
-
-/// Sets the log level by FAA_LOG_LEVEL and OTEL_LOG_LEVEL.
-void faa_config_log_level(void);
 
 /// Why the environment asks the agent to stand down, or NULL.
 const char *faa_config_disabled(void);

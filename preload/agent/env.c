@@ -94,3 +94,19 @@ char *faa_env_keep(struct faa_str text)
         faa_utf8_clean(text, copy, cap);
     return copy;
 }
+
+void faa_env_log_level(void)
+{
+    const char *value = faa_env("FAA_LOG_LEVEL");
+    const char *name = value ? "FAA_LOG_LEVEL" : "OTEL_LOG_LEVEL";
+    value = value ? value : faa_env("OTEL_LOG_LEVEL");
+    if (!value || strcasecmp(value, "warn") == 0 || strcasecmp(value, "info") == 0)
+        return;
+    if (strcasecmp(value, "debug") == 0 || strcasecmp(value, "trace") == 0)
+        faa_log_set_level(FAA_LOG_DEBUG);
+    else if (strcasecmp(value, "none") == 0 || strcasecmp(value, "off") == 0 ||
+             strcasecmp(value, "error") == 0 || strcasecmp(value, "fatal") == 0)
+        faa_log_set_level(FAA_LOG_SILENT);
+    else
+        faa_env_reject(name, value, "not debug, info, warn, error or none; using warn");
+}

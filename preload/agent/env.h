@@ -17,6 +17,9 @@ int faa_env_bool(const char *name);
 /// A whole number of milliseconds (or of things) from min to max.
 uint32_t faa_env_number(const char *name, uint32_t fallback, uint32_t min, uint32_t max);
 
+/// Sets the log level by FAA_LOG_LEVEL and OTEL_LOG_LEVEL.
+void faa_env_log_level(void);
+
 /// The line for a value that cannot be used.
 void faa_env_reject(const char *name, const char *value, const char *instead);
 

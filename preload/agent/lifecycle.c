@@ -6,7 +6,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "export/bell.h"
+#include "export/guard.h"
 #include "python/watch.h"
+#include "ring/flights.h"
+#include "ring/memfd.h"
 #include "ring/ring.h"
 #include "span/baggage.h"
 #include "span/ids.h"
@@ -40,34 +43,90 @@ static int mute;
 
 static void at_exit(void);
 
+static void start_exporter(struct faa_ring *of)
+{
+    struct faa_exporter *e = faa_exporter_start(&config->exporter, of);
+    if (!e)
+        faa_warn("cannot start the exporter thread: this process sends no traces");
+    atomic_store_explicit(&exporter, e, memory_order_release);
+}
+
+// Gives the ring to the guard. Returns 0, or -1 when it must be exported here.
+static int give_to_guard(int ring_fd)
+{
+    const struct faa_exporter_config *e = &config->exporter;
+    int flights_fd = -1;
+    struct faa_flights *flights = ring_fd >= 0 ? faa_flights_new(&flights_fd) : NULL;
+    int rc = flights ? faa_guard_offer_ring(config->guard, ring_fd, flights_fd, e->resource,
+                                            e->resource_count)
+                     : -1;
+    faa_memfd_close(&flights_fd);
+    if (rc) {
+        faa_debug("no guard answers: this process exports by itself");
+        faa_flights_free(flights);
+        return -1;
+    }
+    faa_debug("the guard exports this process's spans");
+    faa_tracer_set_flights(flights);
+    return 0;
+}
+
+// The guard exports spans, and cannot ask for this process's sampling strategy: a thread does, on a
+// ring that stays empty.
+static void start_sampling(void)
+{
+    static struct faa_exporter_config only;
+    struct faa_ring *empty = config->exporter.sampling_endpoint ? faa_ring_new(0, NULL) : NULL;
+    only = config->exporter;
+    only.otlp = only.console = 0;
+    if (empty && !faa_exporter_start(&only, empty))
+        faa_ring_free(empty);
+}
+
 // Threads that race make a ring each, and all but one throw theirs away: nobody waits.
 static struct faa_ring *start(void)
 {
     struct faa_ring *current = atomic_load_explicit(&ring, memory_order_acquire);
     if (current || mute || (!config->exporter.otlp && !config->exporter.console))
         return current;
-    struct faa_ring *made = faa_ring_new(RING_BYTES, NULL);
+    int fd = -1;
+    struct faa_ring *made = faa_ring_new(RING_BYTES, config->guard ? &fd : NULL);
     if (!made)
         return NULL;
     if (!atomic_compare_exchange_strong(&ring, &current, made)) {
+        faa_memfd_close(&fd);
         faa_ring_free(made);
         return current;
     }
     // Handlers run in reverse order: this one before that of the TLS library, which an application
     // that uses it has loaded by now, and which the exporter tells to register none.
     atexit(at_exit);
-    struct faa_exporter *e = faa_exporter_start(&config->exporter, made);
-    if (!e)
-        faa_warn("cannot start the exporter thread: this process sends no traces");
-    atomic_store_explicit(&exporter, e, memory_order_release);
+    if (config->guard && give_to_guard(fd) == 0)
+        start_sampling();
+    else
+        start_exporter(made);
+    faa_memfd_close(&fd);
     return made;
+}
+
+// The guard has left, and this process goes on: it exports its ring by itself from now on.
+static void replace_guard(struct faa_ring *of)
+{
+    static atomic_int replaced;
+    if (!atomic_exchange(&replaced, 1)) {
+        faa_debug("the guard has gone: this process exports by itself");
+        start_exporter(of);
+    }
 }
 
 static void committed(int crowded)
 {
-    _Atomic uint32_t *bell = faa_ring_bell(atomic_load_explicit(&ring, memory_order_acquire));
+    struct faa_ring *of = atomic_load_explicit(&ring, memory_order_acquire);
+    _Atomic uint32_t *bell = faa_ring_bell(of);
     if (crowded || faa_bell_is_idle(bell))
         faa_bell_ring(bell);
+    if (config->guard && (faa_bell_is_gone(bell) || (crowded && !faa_guard_lives(config->guard))))
+        replace_guard(of);
 }
 
 // An end has several stages (lifespan, signal, exit handlers), and waits in one of them only.
@@ -154,8 +213,9 @@ static void in_child(void)
 
 void faa_lifecycle_init(struct faa_config *settings)
 {
-    static const struct faa_tracer_ops ops = {start, committed, faa_lifecycle_flush};
+    static struct faa_tracer_ops ops = {start, committed, faa_lifecycle_flush, 0};
     config = settings;
+    ops.wants_flights = config->guard != NULL;
     owner = getpid();
     faa_ids_seed();
     faa_sampler_init(&settings->sampler);

@@ -37,6 +37,11 @@ int faa_bell_is_idle(_Atomic uint32_t *bell)
     return look(bell) == FAA_BELL_IDLE;
 }
 
+int faa_bell_is_gone(_Atomic uint32_t *bell)
+{
+    return atomic_load_explicit(bell, memory_order_relaxed) == FAA_BELL_GONE;
+}
+
 void faa_bell_wake(_Atomic uint32_t *bell)
 {
     uint32_t state = look(bell);

@@ -22,6 +22,9 @@ enum faa_bell_state {
 /// async-signal-safe, as all here.
 int faa_bell_is_idle(_Atomic uint32_t *bell);
 
+/// True when the consumer has left.
+int faa_bell_is_gone(_Atomic uint32_t *bell);
+
 /// There is something in the ring, or the ring is half full. Wakes a consumer that is idle, or
 /// waits for company. Never blocks.
 void faa_bell_ring(_Atomic uint32_t *bell);

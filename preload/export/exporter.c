@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,6 +45,7 @@ struct faa_exporter {
     _Atomic uint32_t flush_wanted, flush_done, started;
     _Atomic uint64_t flush_deadline;         // Monotonic ns.
     _Atomic int stopping, parked, flush_cut; // flush_cut: the last flush ran out of time.
+    _Atomic int rescuing;                    // The ring's producers are dead.
     _Atomic uint64_t exported, dropped;
 
     // The thread's own from here on.
@@ -52,6 +54,7 @@ struct faa_exporter {
     struct faa_transport *transport;
     struct faa_console *console;
     struct faa_ring_cursor printed; // With a console: how far it has read.
+    char *copies;                   // Of the records of one batch, where the ring is a stranger's.
     struct faa_batch batch;         // Encoded and not yet sent; spans is 0 when there is none.
     struct faa_parts parts;         // Where it had to be cut: what comes after it.
     unsigned attempts;              // For this batch.
@@ -81,11 +84,18 @@ static int parked(struct faa_exporter *e)
     return atomic_load_explicit(&e->parked, memory_order_relaxed);
 }
 
+static const void *next_record(const struct faa_exporter *e, struct faa_ring_cursor *cursor,
+                               size_t *size)
+{
+    int rescue = atomic_load_explicit(&e->rescuing, memory_order_relaxed);
+    return faa_ring_next(e->ring, cursor, size, rescue);
+}
+
 static int has_unread(const struct faa_exporter *e)
 {
     struct faa_ring_cursor cursor = e->console ? e->printed : faa_ring_begin(e->ring);
     size_t size;
-    return faa_ring_next(e->ring, &cursor, &size, 0) != NULL;
+    return next_record(e, &cursor, &size) != NULL;
 }
 
 static int is_half_full(const struct faa_exporter *e)
@@ -238,16 +248,30 @@ static void attempt(struct faa_exporter *e)
     }
 }
 
+// The record as it may be read until the batch is packed, or NULL when the batch is full. Another
+// process's memory may change under our feet when something in it runs wild.
+static const void *hold(struct faa_exporter *e, const void *record, size_t size, size_t *copied)
+{
+    if (!e->copies)
+        return record;
+    if (size > BATCH_BYTES_MAX - *copied)
+        return NULL;
+    void *copy = memcpy(e->copies + *copied, record, size);
+    *copied += (size + 7) & ~(size_t)7;
+    return copy;
+}
+
 // Reads one batch from the ring and encodes it. Returns 1 when there is one.
 static int next_batch(struct faa_exporter *e)
 {
     struct faa_ring_cursor start = faa_ring_begin(e->ring), cursor = start, done = start;
     const void *record;
-    size_t size;
+    size_t size, copied = 0;
     while (done.pos - start.pos < BATCH_BYTES_MAX &&
            faa_otlp_count(e->otlp) < e->config.max_batch_size &&
            (!e->console || cursor.pos < e->printed.pos) &&
-           (record = faa_ring_next(e->ring, &cursor, &size, 0)) != NULL) {
+           (record = next_record(e, &cursor, &size)) != NULL &&
+           (record = hold(e, record, size, &copied)) != NULL) {
         int added = faa_otlp_add(e->otlp, record, size);
         if (added == 0)
             break;
@@ -267,7 +291,7 @@ static void print_new(struct faa_exporter *e)
 {
     const void *record;
     size_t size;
-    while ((record = faa_ring_next(e->ring, &e->printed, &size, 0)) != NULL) {
+    while ((record = next_record(e, &e->printed, &size)) != NULL) {
         int added = faa_console_add(e->console, record, size) == 0;
         if (!e->otlp)
             count(added ? &e->exported : &e->dropped, 1);
@@ -364,6 +388,8 @@ static void release(struct faa_exporter *e)
 {
     faa_otlp_free(e->otlp);
     faa_console_free(e->console);
+    if (e->copies)
+        munmap(e->copies, BATCH_BYTES_MAX);
     free(e);
 }
 
@@ -383,6 +409,17 @@ static int start_thread(struct faa_exporter *e)
     return rc == 0 ? 0 : -1;
 }
 
+// Room for a whole batch, of which only what is used is ever made.
+static int make_copies(struct faa_exporter *e)
+{
+    void *room = mmap(NULL, BATCH_BYTES_MAX, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
+        return -1;
+    e->copies = room;
+    return 0;
+}
+
 struct faa_exporter *faa_exporter_start(const struct faa_exporter_config *config,
                                         struct faa_ring *ring)
 {
@@ -399,7 +436,8 @@ struct faa_exporter *faa_exporter_start(const struct faa_exporter_config *config
         e->otlp = faa_otlp_new(&e->config);
     if (config->console)
         e->console = faa_console_new(config->service_name, STDERR_FILENO);
-    if ((config->otlp && !e->otlp) || (config->console && !e->console) || start_thread(e) != 0) {
+    if ((config->otlp && !e->otlp) || (config->console && !e->console) ||
+        (faa_ring_is_attached(ring) && make_copies(e) != 0) || start_thread(e) != 0) {
         release(e);
         return NULL;
     }
@@ -439,6 +477,17 @@ int faa_exporter_await_start(struct faa_exporter *e, uint32_t timeout_ms)
 void faa_exporter_park(struct faa_exporter *e)
 {
     atomic_store_explicit(&e->parked, 1, memory_order_relaxed);
+}
+
+void faa_exporter_rescue(struct faa_exporter *e)
+{
+    atomic_store_explicit(&e->rescuing, 1, memory_order_relaxed);
+    faa_bell_wake(e->bell);
+}
+
+int faa_exporter_is_done(struct faa_exporter *e)
+{
+    return faa_bell_is_idle(e->bell);
 }
 
 void faa_exporter_stop(struct faa_exporter *e)

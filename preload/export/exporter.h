@@ -79,6 +79,13 @@ FAA_MUSTUSE int faa_exporter_flush(struct faa_exporter *exporter, uint32_t timeo
 /// async-signal-safe.
 void faa_exporter_park(struct faa_exporter *exporter);
 
+/// The process that fills this attached ring is dead: what it has reserved and not committed is
+/// passed over from now on.
+void faa_exporter_rescue(struct faa_exporter *exporter);
+
+/// True when there is nothing left to send, nor any attempt to repeat.
+int faa_exporter_is_done(struct faa_exporter *exporter);
+
 /// Stops and joins the thread (tests and the launcher; a traced process never stops it).
 void faa_exporter_stop(struct faa_exporter *exporter);
 

@@ -23,6 +23,18 @@ int faa_asgi_is_noted(PyObject *route)
     return noted_routes && PyType_IsSubtype(faa_type_of(route), (PyTypeObject *)noted_routes);
 }
 
+// "GET /items/{item_id}", or the method alone where there is no route.
+static void set_name(struct faa_span *span, struct faa_str method, struct faa_str route)
+{
+    char name[FAA_SPAN_NAME_MAX];
+    size_t room = sizeof(name) - method.n - 1;
+    size_t n = route.n < room ? route.n : room;
+    memcpy(name, method.p, method.n);
+    name[method.n] = ' ';
+    memcpy(name + method.n + 1, route.p, n);
+    faa_span_set_name(span, (struct faa_str){name, n ? method.n + 1 + n : method.n});
+}
+
 // Puts a template behind those of the mounts that the current request has gone through.
 static void note(struct faa_str path, int is_mount)
 {
@@ -36,6 +48,12 @@ static void note(struct faa_str path, int is_mount)
         r->has_mount = 1;
     } else {
         r->has_route = 1;
+    }
+    // Who watches over this process shall know the request by its route.
+    struct faa_span *shown = &faa_pyspan(span)->span;
+    if (shown->flight && !is_mount) {
+        set_name(shown, r->method, (struct faa_str){r->route, r->route_len});
+        faa_span_announce(shown);
     }
     Py_DecRef(span);
 }
@@ -63,18 +81,6 @@ void faa_asgi_note_root(struct faa_request *r, PyObject *scope)
         root.n--;
     append_route(r, 0, root);
     r->mount_len = r->route_len;
-}
-
-// "GET /items/{item_id}", or the method alone where there is no route.
-static void set_name(struct faa_span *span, struct faa_str method, struct faa_str route)
-{
-    char name[FAA_SPAN_NAME_MAX];
-    size_t room = sizeof(name) - method.n - 1;
-    size_t n = route.n < room ? route.n : room;
-    memcpy(name, method.p, method.n);
-    name[method.n] = ' ';
-    memcpy(name + method.n + 1, route.p, n);
-    faa_span_set_name(span, (struct faa_str){name, n ? method.n + 1 + n : method.n});
 }
 
 void faa_asgi_set_route(struct faa_span *span, const struct faa_request *r)

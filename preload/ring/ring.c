@@ -2,16 +2,12 @@
 // The ring: producers take room by moving the head, and publish it by changing a record's tag.
 #include "ring/ring.h"
 #include "base/random.h"
+#include "ring/memfd.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/memfd.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
@@ -78,23 +74,6 @@ static struct slot *slot_at(const struct faa_ring *ring, uint64_t pos)
 
 // ---- making and unmaking ----------------------------------------------------------------------
 
-// A sealed descriptor, or -1. Without the seal its holder could shrink it under a reader's feet.
-static int memfd_open(uint64_t size)
-{
-    struct rlimit limit;
-    // Growing a file beyond this limit would kill the process with SIGXFSZ.
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size)
-        return -1;
-    int fd = (int)syscall(SYS_memfd_create, "faa-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return -1;
-    if (ftruncate(fd, (off_t)size) == 0 &&
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-        return fd;
-    close(fd);
-    return -1;
-}
-
 static struct faa_ring *ring_map(int fd, uint64_t capacity, int protection)
 {
     void *page = mmap(NULL, sizeof(struct faa_ring), PROT_READ | PROT_WRITE,
@@ -121,13 +100,10 @@ struct faa_ring *faa_ring_new(size_t capacity, int *fd)
     uint64_t rounded = CAPACITY_MIN;
     while (rounded < capacity && rounded < CAPACITY_MAX)
         rounded *= 2;
-    int memfd = fd ? memfd_open(DATA_AT + rounded) : -1;
+    int memfd = fd ? faa_memfd_open("faa-ring", DATA_AT + rounded) : -1;
     struct faa_ring *ring = ring_map(memfd, rounded, PROT_READ | PROT_WRITE);
     if (!ring) {
-        int saved = errno;
-        if (memfd >= 0)
-            close(memfd);
-        errno = saved;
+        faa_memfd_close(&memfd);
         return NULL;
     }
     ring->cookie = faa_random_u64() & ~(uint64_t)(FAA_RING_ALIGN - 1);
@@ -146,8 +122,7 @@ struct faa_ring *faa_ring_new(size_t capacity, int *fd)
 struct faa_ring *faa_ring_attach(int fd, int consume)
 {
     struct stat st;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) < 0)
+    if (!faa_memfd_is_sealed(fd) || fstat(fd, &st) < 0)
         return NULL;
     uint64_t capacity = (uint64_t)st.st_size - DATA_AT;
     if (st.st_size < DATA_AT + CAPACITY_MIN || capacity > CAPACITY_MAX ||
@@ -221,6 +196,23 @@ void faa_ring_commit(struct faa_ring *ring, void *payload)
     // Release pairs with the acquire load of the tag in faa_ring_next: who sees COMMITTED sees
     // the whole payload.
     atomic_store_explicit(&slot->tag, tag ^ RESERVED ^ COMMITTED, memory_order_release);
+}
+
+uint64_t faa_ring_position(const struct faa_ring *ring, const void *payload)
+{
+    const struct slot *slot = (const struct slot *)payload - 1;
+    uint64_t tag = atomic_load_explicit(&slot->tag, memory_order_relaxed);
+    return (tag & ~(uint64_t)(FAA_RING_ALIGN - 1)) ^ ring->cookie;
+}
+
+int faa_ring_has_passed(const struct faa_ring *ring, uint64_t position)
+{
+    uint64_t tail = atomic_load_explicit(&ring->shared->tail, memory_order_acquire);
+    uint64_t at = position & ~(uint64_t)(FAA_RING_ALIGN - 1);
+    if ((int64_t)(tail - at) > 0)
+        return 1;
+    uint64_t tag = atomic_load_explicit(&slot_at(ring, at)->tag, memory_order_acquire);
+    return (tag ^ at ^ ring->cookie) == COMMITTED;
 }
 
 size_t faa_ring_used(const struct faa_ring *ring)

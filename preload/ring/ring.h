@@ -49,6 +49,13 @@ FAA_MUSTUSE void *faa_ring_reserve(struct faa_ring *ring, size_t size);
 /// Producer: publishes a reserved payload.
 void faa_ring_commit(struct faa_ring *ring, void *payload);
 
+/// Where a reserved payload lies, for faa_ring_has_passed.
+uint64_t faa_ring_position(const struct faa_ring *ring, const void *payload);
+
+/// True when the payload that was reserved at this position has been committed. Any number may be
+/// given.
+int faa_ring_has_passed(const struct faa_ring *ring, uint64_t position);
+
 /// Bytes in use, headers included; a snapshot.
 size_t faa_ring_used(const struct faa_ring *ring);
 size_t faa_ring_capacity(const struct faa_ring *ring);

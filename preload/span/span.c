@@ -3,6 +3,7 @@
 #include "span/span.h"
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "ring/flights.h"
 #include "span/baggage.h"
 #include "span/ids.h"
 #include "span/sampler.h"
@@ -421,17 +422,25 @@ uint64_t faa_span_now(const struct faa_span *span)
 
 // ---- end --------------------------------------------------------------------------------------
 
-static void write_record(const struct faa_span *span, uint64_t end_ns)
+// How long the parts of a record are.
+struct lengths {
+    size_t scope, strings, record;
+};
+
+static struct lengths measure(const struct faa_span *span)
 {
-    size_t scope_len = strnlen(span->scope, SCOPE_MAX);
-    size_t strings = (size_t)span->name_len + 1 + scope_len + 1 + span->context.tracestate_len + 1 +
+    size_t scope = strnlen(span->scope, SCOPE_MAX);
+    size_t strings = (size_t)span->name_len + 1 + scope + 1 + span->context.tracestate_len + 1 +
                      span->message_len + 1;
-    size_t size = sizeof(struct faa_record) + align8(strings) + span->items_len;
-    struct faa_record *record = faa_tracer_reserve(size);
-    if (!record)
-        return;
+    return (struct lengths){scope, strings,
+                            sizeof(struct faa_record) + align8(strings) + span->items_len};
+}
+
+static void fill_record(const struct faa_span *span, const struct lengths *n,
+                        struct faa_record *record, uint64_t end_ns)
+{
     *record = (struct faa_record){
-        .size = (uint32_t)size,
+        .size = (uint32_t)n->record,
         .kind = span->kind,
         .status = span->status,
         .item_count = span->item_count,
@@ -442,7 +451,7 @@ static void write_record(const struct faa_span *span, uint64_t end_ns)
         .dropped_events = span->dropped_events,
         .dropped_attributes = span->dropped_attributes,
         .name_len = span->name_len,
-        .scope_len = (uint16_t)scope_len,
+        .scope_len = (uint16_t)n->scope,
         .tracestate_len = span->context.tracestate_len,
         .message_len = span->message_len,
     };
@@ -450,19 +459,55 @@ static void write_record(const struct faa_span *span, uint64_t end_ns)
     memcpy(record->span_id, span->context.span_id, sizeof(record->span_id));
     memcpy(record->parent_span_id, span->parent_span_id, sizeof(record->parent_span_id));
     char *at = (char *)(record + 1);
-    char *items = at + align8(strings);
+    char *items = at + align8(n->strings);
     at = put_str(at, span->name, span->name_len);
-    at = put_str(at, span->scope, scope_len);
+    at = put_str(at, span->scope, n->scope);
     at = put_str(at, span->context.tracestate, span->context.tracestate_len);
     put_str(at, span->message, span->message_len);
     memcpy(items, span->items, span->items_len);
-    faa_tracer_commit(record);
+}
+
+// A span that has grown too large for a flight is shown without its attributes.
+void faa_span_announce(struct faa_span *span)
+{
+    uint32_t flight;
+    void *room = span->recording ? faa_tracer_take_flight(&flight) : NULL;
+    if (!room)
+        return;
+    struct faa_span shown = *span;
+    struct lengths n = measure(&shown);
+    if (n.record > FAA_FLIGHT_SIZE_MAX) {
+        shown.items_len = 0;
+        shown.item_count = 0;
+        shown.context.tracestate_len = 0;
+        shown.message_len = 0;
+        n = measure(&shown);
+    }
+    fill_record(&shown, &n, room, span->start_ns);
+    faa_tracer_publish_flight(flight, n.record);
+    faa_tracer_drop_flight(span->flight);
+    span->flight = flight;
+}
+
+static void write_record(const struct faa_span *span, uint64_t end_ns)
+{
+    struct lengths n = measure(span);
+    struct faa_record *record = faa_tracer_reserve(n.record);
+    if (record) {
+        fill_record(span, &n, record, end_ns);
+        faa_tracer_commit(record, span->flight);
+    } else {
+        faa_tracer_drop_flight(span->flight);
+    }
 }
 
 // Releases all but the context.
 static void release(struct faa_span *span)
 {
+    if (span->recording)
+        faa_tracer_drop_flight(span->flight); // It never ends.
     span->recording = 0;
+    span->flight = 0;
     if (span->items != span->room) {
         free(span->items);
         span->items = span->room;
@@ -478,6 +523,7 @@ void faa_span_end(struct faa_span *span, uint64_t end_ns)
     if (!span->recording)
         return;
     write_record(span, end_ns ? end_ns : faa_span_now(span));
+    span->recording = 0;
     release(span);
 }
 

@@ -69,6 +69,7 @@ struct faa_span {
     uint16_t message_len;
     uint16_t dropped_events;     ///< Stays at UINT16_MAX.
     uint32_t dropped_attributes; ///< And what else was left out for want of memory.
+    uint32_t flight;             ///< See faa_span_announce; 0: none.
     uint32_t event_at;           ///< Where in the items the last event is; counts with in_event.
     uint64_t start_ns, start_mono_ns;
     const char *scope; ///< Static string: the instrumentation scope's name.
@@ -119,6 +120,11 @@ void faa_span_set_status(struct faa_span *span, enum faa_status status, struct f
 void faa_span_add_event(struct faa_span *span, struct faa_str name);
 void faa_span_event_set_str(struct faa_span *span, enum faa_key key, struct faa_str value);
 void faa_span_event_set_int(struct faa_span *span, enum faa_key key, int64_t value);
+
+/// Shows the span as it is now to whoever watches over this process: if the process is killed
+/// before the span ends, it is told so. May be called again when the span tells more. Costs a load
+/// where nobody watches.
+void faa_span_announce(struct faa_span *span);
 
 /// The end time for a span that ends now: its start plus the monotonic time gone by.
 uint64_t faa_span_now(const struct faa_span *span);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct faa_flights;
 struct faa_ring;
 
 /// What the tracer asks of its owner, on application threads. Only `flush` may block.
@@ -23,6 +24,8 @@ struct faa_tracer_ops {
     /// The application has shut down: what has ended should be sent now, within the flush limit,
     /// since the process may be ended by force. The one that may block.
     void (*flush)(void);
+    /// What has begun is wanted too: `start` may set a table for it by faa_tracer_set_flights.
+    int wants_flights;
 };
 
 /// Sets the owner. Before it is set, and while there is no ring, records are dropped and counted.
@@ -39,7 +42,21 @@ void faa_tracer_begin(void);
 /// A place for a record of `size` bytes (a multiple of 8), or NULL: dropped and counted.
 /// The bytes are published by faa_tracer_commit. Any thread, lock-free.
 FAA_MUSTUSE void *faa_tracer_reserve(size_t size);
-void faa_tracer_commit(void *record);
+
+/// `flight`: that of the span, which lands with its record; 0 for none.
+void faa_tracer_commit(void *record, uint32_t flight);
+
+/// The table for what has begun and not ended. Called by `start`.
+void faa_tracer_set_flights(struct faa_flights *flights);
+
+/// Room of FAA_FLIGHT_SIZE_MAX bytes for the record of a span that has begun, and `*flight`, a
+/// number that is not 0. NULL when nobody wants it, or too many are under way. Any thread,
+/// lock-free, as the two that follow.
+FAA_MUSTUSE void *faa_tracer_take_flight(uint32_t *flight);
+void faa_tracer_publish_flight(uint32_t flight, size_t size);
+
+/// The span will never end, or has another flight. One that a fork's parent had means nothing.
+void faa_tracer_drop_flight(uint32_t flight);
 
 /// Calls the owner's `flush`.
 void faa_tracer_flush(void);

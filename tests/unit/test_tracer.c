@@ -52,7 +52,7 @@ static int put(size_t size)
     if (!record)
         return 0;
     memset(record, 'x', size);
-    faa_tracer_commit(record);
+    faa_tracer_commit(record, 0);
     return 1;
 }
 
