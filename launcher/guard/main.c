@@ -65,10 +65,16 @@ static void handle_signals(int fd, pid_t command)
     while (read(fd, &info, sizeof(info)) == sizeof(info)) {
         if (is_for_the_command(&info))
             kill(command, (int)info.ssi_signo);
-        // The job is stopped: whoever waits for us must see that.
-        if (info.ssi_signo == SIGTSTP)
-            raise(SIGSTOP);
     }
+}
+
+// The terminal has stopped the job, and whoever waits for us must see that. A command that was
+// stopped by itself (SIGSTOP) is no job: the spans of others go on.
+static void stop_with(int status)
+{
+    int signo = WSTOPSIG(status);
+    if (signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU)
+        raise(SIGSTOP);
 }
 
 // Reaps what has ended. True when the command has, with its status.
@@ -76,7 +82,12 @@ static int reap(pid_t command, int *status)
 {
     int ended = 0, one;
     pid_t pid;
-    while ((pid = waitpid(-1, &one, WNOHANG)) > 0) {
+    while ((pid = waitpid(-1, &one, WNOHANG | WUNTRACED)) > 0) {
+        if (WIFSTOPPED(one)) {
+            if (pid == command)
+                stop_with(one);
+            continue;
+        }
         faa_watch_note_status(pid, one);
         if (pid == command) {
             *status = one;

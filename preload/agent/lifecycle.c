@@ -40,6 +40,7 @@ static atomic_int finished;                     // The process is ending: the la
 static pid_t owner;
 static atomic_int child_is_mute; // The fork could not wait: a child must not touch the libraries.
 static int mute;
+static atomic_int guard_replaced; // The guard has gone, and this process has an exporter.
 
 static void at_exit(void);
 
@@ -112,8 +113,7 @@ static struct faa_ring *start(void)
 // The guard has left, and this process goes on: it exports its ring by itself from now on.
 static void replace_guard(struct faa_ring *of)
 {
-    static atomic_int replaced;
-    if (!atomic_exchange(&replaced, 1)) {
+    if (!atomic_exchange(&guard_replaced, 1)) {
         faa_debug("the guard has gone: this process exports by itself");
         start_exporter(of);
     }
@@ -138,6 +138,9 @@ static int gave_up_lately(void)
 
 static void flush(uint32_t limit_ms)
 {
+    struct faa_ring *of = atomic_load_explicit(&ring, memory_order_acquire);
+    if (of && config->guard && getpid() == owner && !faa_guard_lives(config->guard))
+        replace_guard(of);
     struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
     if (!e || getpid() != owner || gave_up_lately())
         return;
@@ -167,10 +170,11 @@ void faa_lifecycle_finish(void)
     if (getpid() != owner)
         return;
     faa_watch_stop();
-    if (!e)
+    if (!e && !config->guard)
         return;
     atomic_store(&finished, 1);
-    faa_exporter_park(e);
+    if (e)
+        faa_exporter_park(e);
     flush(config->flush_timeout_ms > FINISH_MIN_MS ? config->flush_timeout_ms : FINISH_MIN_MS);
 }
 
@@ -204,6 +208,7 @@ static void in_child(void)
     atomic_store(&exporter, NULL);
     atomic_store(&gave_up_at, 0);
     atomic_store(&finished, 0);
+    atomic_store(&guard_replaced, 0);
     faa_ids_seed();
     faa_watch_forget();
     faa_config_set_process(config);

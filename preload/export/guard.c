@@ -6,8 +6,6 @@
 #include "base/random.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -16,8 +14,6 @@
 #include <unistd.h>
 
 enum { DESCRIPTORS = 2, BACKLOG = 128 };
-
-#define PREFIX "faa-guard-" // Then its pid, and a number that nobody can guess.
 
 static const char magic[8] = "faa-g 1";
 
@@ -94,14 +90,17 @@ int faa_guard_offer_ring(const char *name, int ring, int flights,
     return rc;
 }
 
+// Not by its pid: a dead one may be a zombie, or another process by now.
 int faa_guard_lives(const char *name)
 {
-    long pid = 0;
-    if (strncmp(name, PREFIX, strlen(PREFIX)) != 0)
-        return 0;
-    for (const char *p = name + strlen(PREFIX); *p >= '0' && *p <= '9' && pid < INT_MAX / 10; p++)
-        pid = pid * 10 + (*p - '0');
-    return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno != ESRCH);
+    struct sockaddr_un address;
+    socklen_t size = address_of(name, &address);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return 1;
+    int lives = connect(fd, (struct sockaddr *)&address, size) == 0 || errno != ECONNREFUSED;
+    close(fd);
+    return lives;
 }
 
 // ---- the guard --------------------------------------------------------------------------------
@@ -109,7 +108,7 @@ int faa_guard_lives(const char *name)
 int faa_guard_listen(char *name, size_t cap)
 {
     struct sockaddr_un address;
-    snprintf(name, cap, PREFIX "%d-%016llx", getpid(), (unsigned long long)faa_random_u64());
+    snprintf(name, cap, "faa-guard-%d-%016llx", getpid(), (unsigned long long)faa_random_u64());
     socklen_t size = address_of(name, &address);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0 && listen(fd, BACKLOG) == 0)

@@ -32,7 +32,7 @@ struct faa_guard_offer {
 FAA_MUSTUSE int faa_guard_offer_ring(const char *name, int ring, int flights,
                                      const struct faa_resource_attribute *resource, size_t count);
 
-/// False when the guard of this name has died. Async-signal-safe.
+/// False when the guard of this name has died. Never blocks; async-signal-safe.
 int faa_guard_lives(const char *name);
 
 /// Opens the guard's socket; returns the listening descriptor (close-on-exec, non-blocking) and

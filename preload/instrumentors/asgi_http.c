@@ -271,8 +271,9 @@ static void note_servers_answer(struct faa_request *r)
 
 void faa_asgi_enter(PyObject *object)
 {
-    faa_asgi_request_of(object)->has_begun = 1;
-    faa_span_announce(&faa_pyspan(object)->span);
+    struct faa_request *r = faa_asgi_request_of(object);
+    r->has_begun = 1;
+    faa_span_announce(&faa_pyspan(object)->span, r->method);
     faa_context_activate(object);
     faa_asgi_step_begins(object);
 }

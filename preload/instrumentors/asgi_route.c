@@ -53,7 +53,7 @@ static void note(struct faa_str path, int is_mount)
     struct faa_span *shown = &faa_pyspan(span)->span;
     if (shown->flight && !is_mount) {
         set_name(shown, r->method, (struct faa_str){r->route, r->route_len});
-        faa_span_announce(shown);
+        faa_span_announce(shown, r->method);
     }
     Py_DecRef(span);
 }

@@ -468,13 +468,15 @@ static void fill_record(const struct faa_span *span, const struct lengths *n,
 }
 
 // A span that has grown too large for a flight is shown without its attributes.
-void faa_span_announce(struct faa_span *span)
+void faa_span_announce(struct faa_span *span, struct faa_str name)
 {
     uint32_t flight;
     void *room = span->recording ? faa_tracer_take_flight(&flight) : NULL;
     if (!room)
         return;
     struct faa_span shown = *span;
+    if (shown.name_len == 0)
+        faa_span_set_name(&shown, name);
     struct lengths n = measure(&shown);
     if (n.record > FAA_FLIGHT_SIZE_MAX) {
         shown.items_len = 0;

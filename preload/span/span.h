@@ -122,9 +122,9 @@ void faa_span_event_set_str(struct faa_span *span, enum faa_key key, struct faa_
 void faa_span_event_set_int(struct faa_span *span, enum faa_key key, int64_t value);
 
 /// Shows the span as it is now to whoever watches over this process: if the process is killed
-/// before the span ends, it is told so. May be called again when the span tells more. Costs a load
-/// where nobody watches.
-void faa_span_announce(struct faa_span *span);
+/// before the span ends, it is told so, under `name` where it has none yet. May be called again
+/// when the span tells more. Costs a load where nobody watches.
+void faa_span_announce(struct faa_span *span, struct faa_str name);
 
 /// The end time for a span that ends now: its start plus the monotonic time gone by.
 uint64_t faa_span_now(const struct faa_span *span);
