@@ -111,6 +111,7 @@ def test_a_worker_of_gunicorn_that_is_killed(run: Runner, receiver: HttpReceiver
     assert server.stop() == 0
 
 
+@pytest.mark.timeout(scaled(600))
 def test_workers_killed_at_random_lose_nothing(run: Runner, receiver: HttpReceiver) -> None:
     """Every request that was answered arrives once, and every other one as it was."""
     kills = int(os.environ.get("FAA_TEST_KILLS", "25"))
