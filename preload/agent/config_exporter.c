@@ -235,13 +235,19 @@ static void read_batches(struct faa_exporter_config *e)
     e->max_batch_size = faa_env_number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, 1, 65536);
 }
 
+static int read_spool(struct faa_exporter_config *e)
+{
+    e->spool_size = (uint64_t)faa_env_number("FAA_SPOOL_SIZE", 64, 1, 1 << 20) << 20;
+    return keep(faa_env("FAA_SPOOL_DIR"), &e->spool_dir);
+}
+
 int faa_config_read_exporter(struct faa_exporter_config *exporter)
 {
     read_exporters(exporter);
     read_compression(exporter);
     read_batches(exporter);
     return read_endpoint(exporter) || read_headers(exporter) ||
-                   read_connection(&exporter->connection)
+                   read_connection(&exporter->connection) || read_spool(exporter)
                ? -1
                : 0;
 }

@@ -149,10 +149,13 @@ static void flush(uint32_t limit_ms)
     if (faa_log_enabled(FAA_LOG_DEBUG)) {
         struct faa_tracer_counts spans = faa_tracer_counts();
         struct faa_exporter_counts sent = faa_exporter_counts(e);
-        // What is not out by now will not be.
+        // What is not out, or in a file, by now will not be.
         faa_debug("flushed: %llu spans ended, %llu exported, %llu dropped",
                   (unsigned long long)spans.ended, (unsigned long long)sent.exported,
-                  (unsigned long long)(spans.ended - sent.exported));
+                  (unsigned long long)(spans.ended - sent.exported - sent.spooled));
+        if (sent.spooled || sent.unspooled)
+            faa_debug("%llu of them went into files, and %llu came out of such and were sent",
+                      (unsigned long long)sent.spooled, (unsigned long long)sent.unspooled);
         if (faa_baggage_dropped() > 0)
             faa_debug("baggage that was not valid, or too much, and not passed on: %llu members",
                       (unsigned long long)faa_baggage_dropped());

@@ -4,17 +4,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/random.h"
 #include "export/bell.h"
 #include "export/console.h"
 #include "export/fdtable.h"
 #include "export/otlp.h"
-#include "export/parts.h"
-#include "export/retry.h"
 #include "export/sampling.h"
-#include "export/transport.h"
+#include "export/sender.h"
 #include "ring/ring.h"
-#include "span/tracer.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -46,23 +42,18 @@ struct faa_exporter {
     _Atomic uint64_t flush_deadline;         // Monotonic ns.
     _Atomic int stopping, parked, flush_cut; // flush_cut: the last flush ran out of time.
     _Atomic int rescuing;                    // The ring's producers are dead.
-    _Atomic uint64_t exported, dropped;
+    _Atomic int busy;                        // A batch waits for its next attempt.
+    _Atomic uint64_t printed_spans, damaged; // Counted here and not by the sender.
+    struct faa_sender *_Atomic sender;       // Made by the thread.
 
     // The thread's own from here on.
-    int private_fds, flushing;
+    int private_fds;
     struct faa_otlp *otlp;
-    struct faa_transport *transport;
     struct faa_console *console;
     struct faa_ring_cursor printed; // With a console: how far it has read.
     char *copies;                   // Of the records of one batch, where the ring is a stranger's.
-    struct faa_batch batch;         // Encoded and not yet sent; spans is 0 when there is none.
-    struct faa_parts parts;         // Where it had to be cut: what comes after it.
-    unsigned attempts;              // For this batch.
-    uint64_t retry_at;              // 0: at once.
     struct faa_sampling *sampling;  // NULL without remote sampling.
     uint64_t ask_at;                // FOREVER without it.
-    int collector_lost;             // And said so.
-    uint64_t lost_before;           // Spans lost until then.
 };
 
 // ---- sleeping and waking ----------------------------------------------------------------------
@@ -98,6 +89,16 @@ static int has_unread(const struct faa_exporter *e)
     return next_record(e, &cursor, &size) != NULL;
 }
 
+static int has_batch(const struct faa_exporter *e)
+{
+    return e->sender && faa_sender_has_batch(e->sender);
+}
+
+static uint64_t next_attempt(const struct faa_exporter *e)
+{
+    return e->sender ? faa_sender_due(e->sender) : FOREVER;
+}
+
 static int is_half_full(const struct faa_exporter *e)
 {
     return faa_ring_used(e->ring) > faa_ring_capacity(e->ring) / 2;
@@ -127,7 +128,7 @@ static uint64_t after_ms(uint64_t ms)
 static int has_better_to_do(void *arg)
 {
     struct faa_exporter *e = arg;
-    return stopping(e) || flush_wanted(e) || parked(e) || (is_half_full(e) && !e->batch.spans);
+    return stopping(e) || flush_wanted(e) || parked(e) || (is_half_full(e) && !has_batch(e));
 }
 
 // Sleeps as nap does, and asks for the sampling strategy when it is time.
@@ -149,13 +150,14 @@ static void rest(struct faa_exporter *e)
         nap(e, FAA_BELL_DEAF, FOREVER);
         return;
     }
-    int waiting = e->batch.spans != 0;
-    // Without a console, what is new in the ring does not matter while a batch waits.
+    int waiting = has_batch(e);
+    // Without a console, what is new in the ring does not matter while a batch waits, unless files
+    // can make room for it.
     if (waiting && !e->console) {
-        doze(e, FAA_BELL_DEAF, e->retry_at);
+        doze(e, e->config.spool_dir ? FAA_BELL_BATCHING : FAA_BELL_DEAF, next_attempt(e));
         return;
     }
-    doze(e, FAA_BELL_IDLE, waiting ? e->retry_at : FOREVER);
+    doze(e, FAA_BELL_IDLE, next_attempt(e));
     if (!has_unread(e))
         return;
     uint64_t due = after_ms(e->config.schedule_delay_ms);
@@ -170,11 +172,6 @@ static void count(_Atomic uint64_t *counter, uint64_t n)
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-static uint64_t lost(struct faa_exporter *e)
-{
-    return atomic_load_explicit(&e->dropped, memory_order_relaxed) + faa_tracer_counts().dropped;
-}
-
 // Asked during a transfer: is there no more time for it?
 static int give_up(void *arg)
 {
@@ -183,69 +180,6 @@ static int give_up(void *arg)
         return 1;
     return flush_wanted(e) &&
            faa_clock_mono_ns() >= atomic_load_explicit(&e->flush_deadline, memory_order_relaxed);
-}
-
-// The batch is sent, or given up: its next part takes its place.
-static void finish_batch(struct faa_exporter *e)
-{
-    count(&e->dropped, faa_parts_next(&e->parts, &e->batch));
-    e->attempts = 0;
-    e->retry_at = 0;
-}
-
-static void drop_batch(struct faa_exporter *e)
-{
-    faa_debug("%u spans dropped", e->batch.spans);
-    count(&e->dropped, e->batch.spans);
-    finish_batch(e);
-}
-
-// Says once that the collector is lost, and once that it is back.
-static void report(struct faa_exporter *e, const struct faa_outcome *outcome)
-{
-    const char *endpoint = faa_transport_endpoint(e->transport);
-    int sent = outcome->verdict == FAA_VERDICT_SENT;
-    if (sent && e->collector_lost) {
-        faa_warn("traces reach %s again (%llu spans lost)", endpoint,
-                 (unsigned long long)(lost(e) - e->lost_before));
-    } else if (!sent && !e->collector_lost) {
-        e->lost_before = lost(e);
-        faa_warn("cannot send traces to %s: %s%s%s%s; %s", endpoint, outcome->reason,
-                 outcome->hint ? " (" : "", outcome->hint ? outcome->hint : "",
-                 outcome->hint ? ")" : "",
-                 outcome->verdict == FAA_VERDICT_RETRY && !e->flushing
-                     ? "they are kept while memory allows"
-                     : "they are lost");
-    }
-    e->collector_lost = !sent;
-}
-
-// One attempt for the waiting batch.
-static void attempt(struct faa_exporter *e)
-{
-    if (!e->transport) {
-        drop_batch(e);
-        return;
-    }
-    struct faa_outcome outcome = faa_transport_send(e->transport, &e->batch, give_up, e);
-    if (outcome.verdict == FAA_VERDICT_TOO_LARGE && faa_parts_cut(&e->parts, &e->batch) == 0) {
-        faa_debug("too large: it goes in parts of %u spans", e->batch.spans);
-        return;
-    }
-    report(e, &outcome);
-    if (outcome.verdict == FAA_VERDICT_SENT) {
-        uint64_t rejected = outcome.rejected < e->batch.spans ? outcome.rejected : e->batch.spans;
-        if (rejected)
-            faa_debug("%llu of these spans were rejected", (unsigned long long)rejected);
-        count(&e->exported, e->batch.spans - rejected);
-        count(&e->dropped, rejected);
-        finish_batch(e);
-    } else if (outcome.verdict != FAA_VERDICT_RETRY || e->flushing) {
-        drop_batch(e);
-    } else {
-        uint32_t wait = faa_retry_wait_ms(++e->attempts, (uint32_t)faa_random_u64());
-        e->retry_at = after_ms(outcome.retry_after_ms > wait ? outcome.retry_after_ms : wait);
-    }
 }
 
 // The record as it may be read until the batch is packed, or NULL when the batch is full. Another
@@ -276,15 +210,18 @@ static int next_batch(struct faa_exporter *e)
         if (added == 0)
             break;
         if (added < 0)
-            count(&e->dropped, 1);
+            faa_sender_count_dropped(e->sender, 1);
         done = cursor;
     }
-    e->batch.spans = faa_otlp_count(e->otlp);
-    if (e->batch.spans && faa_otlp_pack(e->otlp, &e->batch.message, &e->batch.len) != 0)
-        drop_batch(e);
+    struct faa_batch batch = {.spans = faa_otlp_count(e->otlp)};
+    int packed = batch.spans && faa_otlp_pack(e->otlp, &batch.message, &batch.len) == 0;
     // The strings of the batch lay in the ring until here.
     faa_ring_release(e->ring, done);
-    return e->batch.spans != 0;
+    if (packed)
+        faa_sender_give(e->sender, &batch);
+    else
+        faa_sender_count_dropped(e->sender, batch.spans);
+    return packed;
 }
 
 static void print_new(struct faa_exporter *e)
@@ -294,7 +231,7 @@ static void print_new(struct faa_exporter *e)
     while ((record = next_record(e, &e->printed, &size)) != NULL) {
         int added = faa_console_add(e->console, record, size) == 0;
         if (!e->otlp)
-            count(added ? &e->exported : &e->dropped, 1);
+            count(added ? &e->printed_spans : &e->damaged, 1);
     }
     faa_console_print(e->console);
     if (!e->otlp)
@@ -305,11 +242,17 @@ static void work(struct faa_exporter *e)
 {
     if (e->console)
         print_new(e);
-    if (!e->otlp)
+    if (!e->sender)
         return;
-    while (!flush_wanted(e) && !stopping(e) &&
-           (e->batch.spans ? faa_clock_mono_ns() >= e->retry_at : next_batch(e)))
-        attempt(e);
+    while (!flush_wanted(e) && !stopping(e)) {
+        if (has_batch(e) && is_half_full(e))
+            faa_sender_unburden(e->sender);
+        int is_new = !has_batch(e) && next_batch(e);
+        if (faa_clock_mono_ns() >= next_attempt(e))
+            faa_sender_attempt(e->sender, 0, give_up, e);
+        else if (!is_new || !is_half_full(e))
+            return;
+    }
 }
 
 // One attempt for everything that is in the ring now. Returns 0, or -1 when time ran out.
@@ -319,15 +262,15 @@ static int flush(struct faa_exporter *e)
     uint64_t patience = after_ms(COMMIT_PATIENCE_MS);
     if (e->console)
         print_new(e);
-    while (e->batch.spans && !give_up(e))
-        attempt(e);
-    while (faa_ring_begin(e->ring).pos < goal || e->batch.spans) {
+    while (has_batch(e) && !give_up(e))
+        faa_sender_attempt(e->sender, 1, give_up, e);
+    while (faa_ring_begin(e->ring).pos < goal || has_batch(e)) {
         if (give_up(e))
             return -1;
         if (e->console)
             print_new(e);
-        if (e->batch.spans || (e->otlp && next_batch(e)))
-            attempt(e);
+        if (has_batch(e) || (e->sender && next_batch(e)))
+            faa_sender_attempt(e->sender, 1, give_up, e);
         else if (faa_clock_mono_ns() >= patience)
             break; // What was reserved and never committed holds up nobody for long.
         else if (faa_ring_begin(e->ring).pos < goal)
@@ -339,11 +282,9 @@ static int flush(struct faa_exporter *e)
 static void serve_flush(struct faa_exporter *e)
 {
     uint32_t wanted = atomic_load_explicit(&e->flush_wanted, memory_order_acquire);
-    e->flushing = 1;
     int cut = flush(e) != 0;
     if (e->console)
         faa_console_flush(e->console);
-    e->flushing = 0;
     atomic_store_explicit(&e->flush_cut, cut, memory_order_relaxed);
     // Release pairs with the acquire in faa_exporter_flush.
     atomic_store_explicit(&e->flush_done, wanted, memory_order_release);
@@ -359,8 +300,8 @@ static void *run(void *arg)
     e->private_fds = !e->config.share_descriptors && faa_fdtable_unshare();
     faa_debug("exporter started, its descriptors are %s",
               e->private_fds ? "its own" : "shared with the application");
-    if (e->otlp && !(e->transport = faa_transport_new(&e->config, e->private_fds)))
-        faa_warn("cannot send traces: the endpoint is no usable URL; they are lost");
+    if (e->otlp && !(e->sender = faa_sender_new(&e->config, e->private_fds)))
+        faa_warn("cannot send traces: out of memory");
     e->ask_at = FOREVER;
     if (e->config.sampling_endpoint) {
         if ((e->sampling = faa_sampling_new(&e->config)) != NULL)
@@ -376,16 +317,15 @@ static void *run(void *arg)
             serve_flush(e);
         else if (!parked(e))
             work(e);
+        atomic_store_explicit(&e->busy, has_batch(e), memory_order_relaxed);
     }
-    while (e->batch.spans)
-        drop_batch(e);
     faa_sampling_free(e->sampling);
-    faa_transport_free(e->transport);
     return NULL;
 }
 
 static void release(struct faa_exporter *e)
 {
+    faa_sender_free(e->sender);
     faa_otlp_free(e->otlp);
     faa_console_free(e->console);
     if (e->copies)
@@ -485,9 +425,10 @@ void faa_exporter_rescue(struct faa_exporter *e)
     faa_bell_wake(e->bell);
 }
 
+// With a console the thread may sleep as an idle one while a batch waits.
 int faa_exporter_is_done(struct faa_exporter *e)
 {
-    return faa_bell_is_idle(e->bell);
+    return faa_bell_is_idle(e->bell) && !atomic_load_explicit(&e->busy, memory_order_relaxed);
 }
 
 void faa_exporter_stop(struct faa_exporter *e)
@@ -500,8 +441,11 @@ void faa_exporter_stop(struct faa_exporter *e)
 
 struct faa_exporter_counts faa_exporter_counts(const struct faa_exporter *e)
 {
-    return (struct faa_exporter_counts){
-        .exported = atomic_load_explicit(&e->exported, memory_order_relaxed),
-        .dropped = atomic_load_explicit(&e->dropped, memory_order_relaxed),
-    };
+    const struct faa_sender *sender = atomic_load_explicit(&e->sender, memory_order_acquire);
+    struct faa_exporter_counts counts = {0};
+    if (sender)
+        counts = faa_sender_counts(sender);
+    counts.exported += atomic_load_explicit(&e->printed_spans, memory_order_relaxed);
+    counts.dropped += atomic_load_explicit(&e->damaged, memory_order_relaxed);
+    return counts;
 }

@@ -40,6 +40,8 @@ struct faa_exporter_config {
     size_t header_count;
     int gzip; ///< Compress requests.
     struct faa_connection_config connection;
+    const char *spool_dir;         ///< Folder for batches while the collector is away; NULL: none.
+    uint64_t spool_size;           ///< Bytes of all files in it together.
     uint32_t timeout_ms;           ///< Of one export; > 0.
     uint32_t schedule_delay_ms;    ///< The longest time a span waits to be sent; > 0.
     uint32_t max_batch_size;       ///< Spans in one request; > 0.
@@ -54,8 +56,10 @@ struct faa_exporter_config {
 
 /// What happened to spans after they left the ring, since the exporter started.
 struct faa_exporter_counts {
-    uint64_t exported; ///< Acknowledged by the collector (or printed, without OTLP).
-    uint64_t dropped;  ///< Given up: refused, or the process ended first.
+    uint64_t exported;  ///< Acknowledged by the collector (or printed, without OTLP).
+    uint64_t dropped;   ///< Given up: refused, or the process ended first.
+    uint64_t unspooled; ///< Sent from files, this process's or another's; not in `exported`.
+    uint64_t spooled;   ///< Put into files, to be sent by whoever finds the collector.
 };
 
 /// Starts the thread on this ring, this process's or an attached one; producers ring its bell when

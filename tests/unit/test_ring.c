@@ -2,6 +2,8 @@
 // The ring in one process: order, wrap-around, limits, many producers, forked children.
 #include "tests/unit/ring_message.h"
 
+#include <fcntl.h>
+#include <sys/resource.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/wait.h>

@@ -2,6 +2,8 @@
 // The ring read from outside: what killed writers leave, and mappings that lie.
 #include "tests/unit/ring_message.h"
 
+#include <fcntl.h>
+#include <sys/syscall.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>

@@ -42,7 +42,7 @@ static void flush(void)
 {
 }
 
-static const struct faa_tracer_ops ops = {start, committed, flush};
+static const struct faa_tracer_ops ops = {start, committed, flush, 0};
 
 static void use(enum faa_sampler_kind sampler, int parents, double ratio)
 {

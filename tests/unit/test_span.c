@@ -50,7 +50,7 @@ static void flush(void)
 {
 }
 
-static const struct faa_tracer_ops ops = {start, committed, flush};
+static const struct faa_tracer_ops ops = {start, committed, flush, 0};
 
 static void setup(void)
 {

@@ -27,7 +27,7 @@ static void flush(void)
 {
 }
 
-static const struct faa_tracer_ops ops = {start, committed, flush};
+static const struct faa_tracer_ops ops = {start, committed, flush, 0};
 
 static const struct faa_span_limits none = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX,
                                             UINT32_MAX};
