@@ -320,12 +320,12 @@ static void *run(void *arg)
         atomic_store_explicit(&e->busy, has_batch(e), memory_order_relaxed);
     }
     faa_sampling_free(e->sampling);
+    faa_sender_free(atomic_exchange(&e->sender, NULL)); // Here, where its descriptors are.
     return NULL;
 }
 
 static void release(struct faa_exporter *e)
 {
-    faa_sender_free(e->sender);
     faa_otlp_free(e->otlp);
     faa_console_free(e->console);
     if (e->copies)
