@@ -43,6 +43,7 @@ $(UV): Makefile
 	@mkdir -p $(@D)
 	objcopy --redefine-sym pthread_atfork=faa_loop_no_atfork --redefine-sym environ=faa_loop_environ \
 	    --redefine-sym in6addr_any=faa_loop_in6addr_any --redefine-sym stderr=faa_loop_stderr \
+	    --redefine-sym abort=faa_loop_abort --redefine-sym __assert_fail=faa_loop_assert_fail \
 	    $(UV_ARCHIVE) $@
 
 sources = $(patsubst %.c,$(OBJ)/%.o,$(wildcard $(1)/*.c))

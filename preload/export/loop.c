@@ -2,6 +2,9 @@
 // curl's multi interface on a libuv loop, and on its own poll where descriptors are not safe.
 #include "export/loop.h"
 
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -9,7 +12,8 @@
 
 struct faa_loop {
     CURLM *multi;
-    int uses_uv;
+    int uses_uv, is_wreck;
+    jmp_buf way_out; // Of libuv, for the thread that is in it.
     uv_loop_t uv;
     uv_timer_t timer; // curl's.
     uv_timer_t tick;
@@ -33,6 +37,59 @@ int faa_loop_no_atfork(void (*prepare)(void), void (*parent)(void), void (*child
     (void)child;
     return 0;
 }
+
+// ---- libuv's last words -----------------------------------------------------------------------
+
+// The loop in whose libuv a thread is. A key and no thread-local variable, which a library that is
+// loaded late cannot always have.
+static pthread_key_t inside;
+static pthread_once_t inside_once = PTHREAD_ONCE_INIT;
+static int has_inside;
+static atomic_int uv_is_broken; // Relaxed: it is true of one thread's loop, and a hint for others.
+
+static void make_inside(void)
+{
+    has_inside = pthread_key_create(&inside, NULL) == 0;
+}
+
+static int may_use_uv(void)
+{
+    return pthread_once(&inside_once, make_inside) == 0 && has_inside &&
+           !atomic_load_explicit(&uv_is_broken, memory_order_relaxed);
+}
+
+_Noreturn void faa_loop_abort(void)
+{
+    struct faa_loop *loop = has_inside ? pthread_getspecific(inside) : NULL;
+    if (!loop)
+        abort();
+    atomic_store_explicit(&uv_is_broken, 1, memory_order_relaxed);
+    longjmp(loop->way_out, 1);
+}
+
+_Noreturn void faa_loop_assert_fail(const char *expression, const char *file, unsigned line,
+                                    const char *function)
+{
+    (void)expression, (void)file, (void)line, (void)function;
+    faa_loop_abort();
+}
+
+// Calls a function that calls libuv. Returns what it returns, or -1 when libuv gave up: then the
+// function was left in the middle.
+static int call(int (*function)(struct faa_loop *loop, void *arg), struct faa_loop *loop, void *arg)
+{
+    int result = -1;
+    if (pthread_setspecific(inside, loop) != 0)
+        return -1;
+    if (setjmp(loop->way_out) == 0)
+        result = function(loop, arg);
+    else
+        loop->is_wreck = 1;
+    pthread_setspecific(inside, NULL);
+    return result;
+}
+
+// ---- curl and libuv ---------------------------------------------------------------------------
 
 static void free_watch(uv_handle_t *handle)
 {
@@ -108,15 +165,20 @@ static void on_tick(uv_timer_t *timer)
     (void)timer; // It has ended uv_run, which is all it is for.
 }
 
-static int init_uv(struct faa_loop *loop)
+static int init_uv(struct faa_loop *loop, void *arg)
 {
+    (void)arg;
     faa_loop_stderr = stderr;
-    if (uv_loop_init(&loop->uv) != 0)
-        return -1;
+    int rc = uv_loop_init(&loop->uv);
     // libuv keeps two descriptors for signal handlers, which nobody here uses. It closes their
     // numbers in a destructor at exit and in every forked child: in the application's table.
     // Closed here and now, they are forgotten.
     uv_library_shutdown();
+    return rc;
+}
+
+static void use_uv(struct faa_loop *loop)
+{
     uv_timer_init(&loop->uv, &loop->timer);
     uv_timer_init(&loop->uv, &loop->tick);
     loop->timer.data = loop;
@@ -125,7 +187,6 @@ static int init_uv(struct faa_loop *loop)
     curl_multi_setopt(loop->multi, CURLMOPT_SOCKETDATA, loop);
     curl_multi_setopt(loop->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
     curl_multi_setopt(loop->multi, CURLMOPT_TIMERDATA, loop);
-    return 0;
 }
 
 struct faa_loop *faa_loop_new(int private_fds)
@@ -134,25 +195,40 @@ struct faa_loop *faa_loop_new(int private_fds)
     if (!loop)
         return NULL;
     loop->multi = curl_multi_init();
-    if (!loop->multi || (private_fds && init_uv(loop) != 0)) {
-        faa_loop_free(loop);
+    if (!loop->multi) {
+        free(loop);
         return NULL;
     }
+    if (private_fds && may_use_uv() && call(init_uv, loop, NULL) == 0)
+        use_uv(loop);
+    loop->is_wreck = 0; // curl has seen nothing of it yet.
     return loop;
+}
+
+static int close_uv(struct faa_loop *loop, void *arg)
+{
+    (void)arg;
+    curl_multi_cleanup(loop->multi); // Closes kept connections, and their watches with them.
+    uv_close((uv_handle_t *)&loop->timer, NULL);
+    uv_close((uv_handle_t *)&loop->tick, NULL);
+    uv_run(&loop->uv, UV_RUN_DEFAULT); // Until the handles above are closed.
+    return uv_loop_close(&loop->uv);
 }
 
 void faa_loop_free(struct faa_loop *loop)
 {
-    if (!loop)
+    if (!loop || loop->is_wreck)
         return;
-    curl_multi_cleanup(loop->multi); // Closes kept connections, and their watches with them.
-    if (loop->uses_uv) {
-        uv_close((uv_handle_t *)&loop->timer, NULL);
-        uv_close((uv_handle_t *)&loop->tick, NULL);
-        uv_run(&loop->uv, UV_RUN_DEFAULT); // Until the handles above are closed.
-        uv_loop_close(&loop->uv);
-    }
+    if (!loop->uses_uv)
+        curl_multi_cleanup(loop->multi);
+    else if (call(close_uv, loop, NULL) != 0)
+        return; // Something still points to it.
     free(loop);
+}
+
+int faa_loop_is_wreck(const struct faa_loop *loop)
+{
+    return loop->is_wreck;
 }
 
 // One step of the transfer, at most a tick long.
@@ -183,20 +259,36 @@ static int is_done(struct faa_loop *loop, CURLcode *result)
     return 1;
 }
 
-CURLcode faa_loop_run(struct faa_loop *loop, CURL *easy, int (*give_up)(void *arg), void *arg)
+struct transfer {
+    CURL *easy;
+    int (*give_up)(void *arg);
+    void *arg;
+};
+
+static int run(struct faa_loop *loop, void *arg)
 {
+    const struct transfer *transfer = arg;
     CURLcode result = CURLE_ABORTED_BY_CALLBACK;
     if (loop->uses_uv) {
         uv_update_time(&loop->uv); // It stood still while the thread slept.
         uv_timer_start(&loop->tick, on_tick, FAA_LOOP_TICK_MS, FAA_LOOP_TICK_MS);
     }
-    if (curl_multi_add_handle(loop->multi, easy) != CURLM_OK)
+    if (curl_multi_add_handle(loop->multi, transfer->easy) != CURLM_OK)
         result = CURLE_FAILED_INIT;
     else
-        while (!is_done(loop, &result) && !give_up(arg))
+        while (!is_done(loop, &result) && !transfer->give_up(transfer->arg))
             step(loop);
-    curl_multi_remove_handle(loop->multi, easy);
+    curl_multi_remove_handle(loop->multi, transfer->easy);
     if (loop->uses_uv)
         uv_timer_stop(&loop->tick);
-    return result;
+    return (int)result;
+}
+
+CURLcode faa_loop_run(struct faa_loop *loop, CURL *easy, int (*give_up)(void *arg), void *arg)
+{
+    struct transfer transfer = {easy, give_up, arg};
+    if (!loop->uses_uv)
+        return (CURLcode)run(loop, &transfer);
+    int result = call(run, loop, &transfer);
+    return result < 0 ? CURLE_OUT_OF_MEMORY : (CURLcode)result;
 }

@@ -207,6 +207,10 @@ static CURLcode post(struct faa_sampling *s, int private_fds, int (*give_up)(voi
     if (loop && easy) {
         set_options(s, easy);
         code = faa_loop_run(loop, easy, give_up, arg);
+        if (faa_loop_is_wreck(loop)) {
+            s->answer.curl_code = (int)code;
+            return code;
+        }
         curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &s->answer.status);
     }
     s->answer.curl_code = (int)code;

@@ -12,6 +12,8 @@
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 // The port that is registered for OTLP/gRPC.
 enum { GRPC_PORT = 4317, CURL_8 = 0x080000 };
@@ -19,6 +21,7 @@ enum { GRPC_PORT = 4317, CURL_8 = 0x080000 };
 struct faa_transport {
     const struct faa_exporter_config *config;
     int private_fds, grpc;
+    int starved; // The last attempt failed for want of memory or descriptors.
     struct faa_loop *loop;
     CURL *easy;
     struct curl_slist *http_headers, *grpc_headers;
@@ -209,9 +212,21 @@ static void read_info(struct faa_transport *t, CURLcode code)
 {
     curl_off_t retry_after = 0;
     t->answer.curl_code = (int)code;
+    if (!t->easy)
+        return;
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->answer.status);
     curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after);
     t->answer.retry_after_s = retry_after;
+}
+
+// curl tells it like a connection that is refused. Elsewhere than in a table of the thread's own no
+// number may be tried.
+static int lacks_descriptors(const struct faa_transport *t)
+{
+    int fd = t->private_fds ? epoll_create1(EPOLL_CLOEXEC) : 0;
+    if (fd > 0)
+        close(fd);
+    return fd < 0;
 }
 
 // curl's words for what went wrong; the short ones where it has nothing more precise.
@@ -219,10 +234,15 @@ static void put_error(struct faa_transport *t, struct faa_outcome *outcome)
 {
     long os_error = 0;
     const char *text = t->error[0] ? t->error : curl_easy_strerror((CURLcode)t->answer.curl_code);
-    curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_error);
+    if (t->easy)
+        curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_error);
     switch (t->answer.curl_code) {
     case CURLE_COULDNT_CONNECT:
-        text = os_error ? strerror((int)os_error) : text;
+        t->starved = !os_error && lacks_descriptors(t);
+        text = os_error ? strerror((int)os_error) : t->starved ? "no descriptor is left" : text;
+        break;
+    case CURLE_OUT_OF_MEMORY:
+        t->starved = 1;
         break;
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
@@ -239,8 +259,11 @@ static void put_error(struct faa_transport *t, struct faa_outcome *outcome)
     snprintf(outcome->reason, sizeof(outcome->reason), "%s", text);
 }
 
-static const char *hint_for(const struct faa_answer *answer, const struct faa_outcome *outcome)
+static const char *hint_for(const struct faa_transport *t, const struct faa_outcome *outcome)
 {
+    const struct faa_answer *answer = &t->answer;
+    if (t->starved)
+        return "the process is at its limits";
     switch (answer->curl_code) {
     case CURLE_COULDNT_CONNECT:
         return "is Jaeger or a collector running there?";
@@ -278,10 +301,17 @@ static struct faa_outcome post(struct faa_transport *t, int grpc, const struct f
     }
     faa_answer_clear(&t->answer);
     t->error[0] = '\0';
+    t->starved = 0;
     curl_easy_reset(t->easy);
     set_common_options(t, grpc);
     set_request(t, grpc, &payload);
-    read_info(t, faa_loop_run(t->loop, t->easy, give_up, arg));
+    CURLcode code = faa_loop_run(t->loop, t->easy, give_up, arg);
+    if (faa_loop_is_wreck(t->loop)) {
+        t->loop = NULL;
+        t->easy = NULL;
+        payload.memory = NULL; // The handle that is left to itself points there.
+    }
+    read_info(t, code);
     free(payload.memory);
     if (t->answer.curl_code != CURLE_OK)
         put_error(t, &outcome);
@@ -289,7 +319,7 @@ static struct faa_outcome post(struct faa_transport *t, int grpc, const struct f
         faa_grpc_judge(&t->answer, &outcome);
     else
         faa_http_judge(&t->answer, t->endpoint.tls, &outcome);
-    outcome.hint = hint_for(&t->answer, &outcome);
+    outcome.hint = hint_for(t, &outcome);
     faa_debug("%u spans, %zu bytes to %s (%s): %s in %.1f ms", batch->spans, payload.len,
               grpc ? t->endpoint.shown : t->endpoint.http_shown, grpc ? "OTLP/gRPC" : "OTLP/HTTP",
               outcome.reason, (double)(faa_clock_mono_ns() - begin) / 1e6);
