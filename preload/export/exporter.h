@@ -58,8 +58,9 @@ struct faa_exporter_config {
 struct faa_exporter_counts {
     uint64_t exported;  ///< Acknowledged by the collector (or printed, without OTLP).
     uint64_t dropped;   ///< Given up: refused, or the process ended first.
-    uint64_t unspooled; ///< Sent from files, this process's or another's; not in `exported`.
     uint64_t spooled;   ///< Put into files, to be sent by whoever finds the collector.
+    uint64_t unspooled; ///< Sent from files, this process's or another's; not in `exported`.
+    uint64_t unspooled_dropped; ///< Given up that were in files: refused, or no room for them.
 };
 
 /// Starts the thread on this ring, this process's or an attached one; producers ring its bell when

@@ -26,7 +26,7 @@ struct faa_sender {
     int collector_lost;              // And said so.
     uint64_t lost_before;            // Spans lost until then.
     // Relaxed: numbers to look at.
-    _Atomic uint64_t exported, dropped, spooled, unspooled;
+    _Atomic uint64_t exported, dropped, spooled, unspooled, unspooled_dropped;
 };
 
 static void count(_Atomic uint64_t *counter, uint64_t n)
@@ -54,13 +54,19 @@ struct faa_sender *faa_sender_new(const struct faa_exporter_config *config, int 
 
 static uint64_t lost(const struct faa_sender *s)
 {
-    return read_count(&s->dropped) + faa_tracer_counts().dropped;
+    return read_count(&s->dropped) + read_count(&s->unspooled_dropped) +
+           faa_tracer_counts().dropped;
+}
+
+static void count_dropped(struct faa_sender *s, int is_from_file, uint64_t spans)
+{
+    count(is_from_file ? &s->unspooled_dropped : &s->dropped, spans);
 }
 
 // The batch is sent, kept or given up: its next part takes its place.
 static void finish(struct faa_sender *s)
 {
-    count(&s->dropped, faa_parts_next(&s->parts, &s->batch));
+    count_dropped(s, s->is_from_file, faa_parts_next(&s->parts, &s->batch));
     if (s->is_from_file && !s->batch.spans) {
         faa_spool_done(s->spool);
         s->is_from_file = 0;
@@ -70,7 +76,7 @@ static void finish(struct faa_sender *s)
 static void drop(struct faa_sender *s)
 {
     faa_debug("%u spans dropped", s->batch.spans);
-    count(&s->dropped, s->batch.spans);
+    count_dropped(s, s->is_from_file, s->batch.spans);
     finish(s);
 }
 
@@ -107,14 +113,16 @@ uint64_t faa_sender_due(const struct faa_sender *s)
 static void keep_or_drop(struct faa_sender *s)
 {
     uint64_t dropped = 0;
-    if (!s->spool || faa_spool_put(s->spool, &s->batch, &dropped)) {
+    int kept = s->spool && faa_spool_put(s->spool, &s->batch, &dropped) == 0;
+    if (dropped)
+        faa_debug("the spool is full: its oldest %llu spans dropped", (unsigned long long)dropped);
+    count(&s->unspooled_dropped, dropped);
+    if (!kept) {
         drop(s);
         return;
     }
-    if (dropped)
-        faa_debug("the spool is full: its oldest %llu spans dropped", (unsigned long long)dropped);
-    count(&s->dropped, dropped);
-    count(&s->spooled, s->batch.spans);
+    if (!s->is_from_file) // Else it had been counted when its file was written.
+        count(&s->spooled, s->batch.spans);
     s->may_have_files = 1;
     finish(s);
 }
@@ -157,13 +165,14 @@ static void wait_longer(struct faa_sender *s, const struct faa_outcome *outcome)
     s->retry_at = faa_clock_mono_ns() + wait * (uint64_t)1000000;
 }
 
-static void count_sent(struct faa_sender *s, const struct faa_outcome *outcome, unsigned spans)
+static void count_sent(struct faa_sender *s, const struct faa_outcome *outcome, int is_from_file,
+                       unsigned spans)
 {
     uint64_t rejected = outcome->rejected < spans ? outcome->rejected : spans;
     if (rejected)
         faa_debug("%llu of these spans were rejected", (unsigned long long)rejected);
-    count(s->is_from_file || !s->batch.spans ? &s->unspooled : &s->exported, spans - rejected);
-    count(&s->dropped, rejected);
+    count(is_from_file ? &s->unspooled : &s->exported, spans - rejected);
+    count_dropped(s, is_from_file, rejected);
     s->attempts = 0;
     s->retry_at = 0;
 }
@@ -177,7 +186,7 @@ static void attempt_batch(struct faa_sender *s, int last, int (*give_up)(void *a
     }
     report(s, &outcome, last);
     if (outcome.verdict == FAA_VERDICT_SENT) {
-        count_sent(s, &outcome, s->batch.spans);
+        count_sent(s, &outcome, s->is_from_file, s->batch.spans);
         s->may_have_files = s->spool != NULL;
         finish(s);
     } else if (outcome.verdict == FAA_VERDICT_RETRY) {
@@ -195,8 +204,13 @@ static void attempt_batch(struct faa_sender *s, int last, int (*give_up)(void *a
 static void attempt_file(struct faa_sender *s, int (*give_up)(void *arg), void *arg)
 {
     struct faa_batch batch;
-    s->may_have_files = faa_spool_take(s->spool, &batch);
-    if (!s->may_have_files)
+    uint64_t torn;
+    int taken = faa_spool_take(s->spool, &batch, &torn);
+    count_dropped(s, 1, torn);
+    s->may_have_files = taken != 0;
+    if (taken < 0)
+        wait_longer(s, &(struct faa_outcome){0});
+    if (taken <= 0)
         return;
     struct faa_outcome outcome = faa_transport_send(s->transport, &batch, give_up, arg);
     if (outcome.verdict == FAA_VERDICT_TOO_LARGE && faa_parts_cut(&s->parts, &batch) == 0) {
@@ -211,10 +225,10 @@ static void attempt_file(struct faa_sender *s, int (*give_up)(void *arg), void *
         return;
     }
     if (outcome.verdict == FAA_VERDICT_SENT) {
-        count_sent(s, &outcome, batch.spans);
+        count_sent(s, &outcome, 1, batch.spans);
     } else {
         faa_debug("%u spans of a file dropped", batch.spans);
-        count(&s->dropped, batch.spans);
+        count_dropped(s, 1, batch.spans);
     }
     faa_spool_done(s->spool);
 }
@@ -241,5 +255,6 @@ struct faa_exporter_counts faa_sender_counts(const struct faa_sender *s)
         .dropped = read_count(&s->dropped),
         .spooled = read_count(&s->spooled),
         .unspooled = read_count(&s->unspooled),
+        .unspooled_dropped = read_count(&s->unspooled_dropped),
     };
 }

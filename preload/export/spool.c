@@ -177,7 +177,8 @@ static uint64_t make_room(const struct faa_spool *spool, uint64_t need)
         memcpy(after, name, sizeof(after));
         if (fd < 0)
             continue; // It is being sent at this moment.
-        if (read(fd, &head, sizeof(head)) == (ssize_t)sizeof(head))
+        if (read(fd, &head, sizeof(head)) == (ssize_t)sizeof(head) &&
+            memcmp(head.magic, magic, sizeof(magic)) == 0)
             dropped += head.spans;
         unlinkat(spool->folder, name, 0);
         close(fd);
@@ -221,35 +222,50 @@ static int read_all(int fd, void *p, size_t n)
     return 0;
 }
 
-// Returns 0, or -1 when the file is torn, or none of ours.
-static int read_file(struct faa_spool *spool, int fd, struct faa_batch *batch)
+enum reading { WHOLE, TORN, NOT_NOW };
+
+// Reads the file, of which `batch->spans` says how many spans it claims to have, torn or not. What
+// is none of ours is torn.
+static enum reading read_file(struct faa_spool *spool, int fd, struct faa_batch *batch)
 {
     struct head head;
-    if (read_all(fd, &head, sizeof(head)) || memcmp(head.magic, magic, sizeof(magic)) != 0 ||
-        head.len == 0 || head.len > BATCH_MAX || head.spans == 0)
-        return -1;
+    batch->spans = 0;
+    errno = 0;
+    if (read_all(fd, &head, sizeof(head)))
+        return errno ? NOT_NOW : TORN;
+    if (memcmp(head.magic, magic, sizeof(magic)) != 0 || head.len == 0 || head.len > BATCH_MAX ||
+        head.spans == 0 || head.spans > head.len)
+        return TORN;
+    *batch = (struct faa_batch){NULL, head.len, head.spans};
     spool->memory = malloc(FAA_OTLP_HEADROOM + head.len);
-    uint8_t *message = spool->memory ? spool->memory + FAA_OTLP_HEADROOM : NULL;
-    if (!message || read_all(fd, message, head.len) ||
-        crc32(crc32(0, NULL, 0), message, (uInt)head.len) != head.crc)
-        return -1;
-    *batch = (struct faa_batch){message, head.len, head.spans};
-    return 0;
+    if (!spool->memory)
+        return NOT_NOW;
+    batch->message = spool->memory + FAA_OTLP_HEADROOM;
+    if (read_all(fd, batch->message, head.len))
+        return errno ? NOT_NOW : TORN;
+    return crc32(crc32(0, NULL, 0), batch->message, (uInt)head.len) == head.crc ? WHOLE : TORN;
 }
 
-int faa_spool_take(struct faa_spool *spool, struct faa_batch *batch)
+int faa_spool_take(struct faa_spool *spool, struct faa_batch *batch, uint64_t *dropped)
 {
     char after[NAME_LEN_MAX] = "";
     uint64_t total;
+    *dropped = 0;
     faa_spool_leave(spool);
     while (find_oldest(spool, after, spool->name, &total)) {
         memcpy(after, spool->name, sizeof(after));
         spool->taken = claim(spool, spool->name);
         if (spool->taken < 0)
             continue;
-        if (read_file(spool, spool->taken, batch) == 0)
+        enum reading how = read_file(spool, spool->taken, batch);
+        if (how == WHOLE)
             return 1;
+        if (how == NOT_NOW) {
+            faa_spool_leave(spool);
+            return -1;
+        }
         faa_debug("%s in the spool is damaged, and thrown away", spool->name);
+        *dropped += batch->spans;
         faa_spool_done(spool);
     }
     return 0;

@@ -21,14 +21,15 @@ FAA_MUSTUSE struct faa_spool *faa_spool_open(const char *folder, uint64_t limit)
 void faa_spool_close(struct faa_spool *spool);
 
 /// Keeps a batch. Where the limit asks for it the oldest files go: `*dropped` is how many spans
-/// they had. Returns 0, or -1 when it cannot be kept.
+/// they had. Returns 0, or -1 when it cannot be kept, although room was made for it.
 FAA_MUSTUSE int faa_spool_put(struct faa_spool *spool, const struct faa_batch *batch,
                               uint64_t *dropped);
 
 /// The oldest batch that no other process is sending, read into memory of the spool's own with
-/// room for gRPC's header. Returns 1, or 0 when there is none. It stays this process's until
-/// faa_spool_done or faa_spool_leave.
-FAA_MUSTUSE int faa_spool_take(struct faa_spool *spool, struct faa_batch *batch);
+/// room for gRPC's header. Returns 1, 0 when there is none, or -1 when it cannot be read now. It
+/// stays this process's until faa_spool_done or faa_spool_leave. Files that are torn go: `*dropped`
+/// is how many spans they say they had.
+FAA_MUSTUSE int faa_spool_take(struct faa_spool *spool, struct faa_batch *batch, uint64_t *dropped);
 
 /// The batch that was taken is sent, or will never be: its file goes.
 void faa_spool_done(struct faa_spool *spool);

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from harness.counts import Counts, counts
 from harness.deadline import until
 from harness.process import Process, Runner
-from harness.receiver import HttpReceiver
+from harness.receiver import Answer, HttpReceiver
 
 
 def spooling(receiver: HttpReceiver, folder: Path, **more: str) -> dict[str, str]:
@@ -29,7 +30,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.exists() else []
 
 
-def counts(receiver: HttpReceiver) -> Counter[str]:
+def counts_of(receiver: HttpReceiver) -> Counter[str]:
     """How often each span came."""
     return Counter(span.span_id for span in receiver.spans)
 
@@ -54,7 +55,7 @@ def test_what_cannot_be_sent_at_the_end_is_sent_by_the_next_process(
     receiver.wait(701)
     until(lambda: not files(folder), 10, lambda: str(files(folder)))
     assert server.stop() == -15
-    assert set(counts(receiver).values()) == {1}
+    assert set(counts_of(receiver).values()) == {1}
 
 
 def test_without_a_folder_nothing_is_kept(run: Runner, receiver: HttpReceiver) -> None:
@@ -78,7 +79,7 @@ def test_memory_that_runs_short_goes_into_files(
     server.get("/items/1")
     receiver.wait(count + 1, timeout=60)
     server.stop()
-    assert set(counts(receiver).values()) == {1}
+    assert set(counts_of(receiver).values()) == {1}
 
 
 def test_processes_that_share_a_folder_send_each_batch_once(
@@ -96,7 +97,7 @@ def test_processes_that_share_a_folder_send_each_batch_once(
     for server in servers:
         assert server.stop() == -15
     assert files(folder) == []
-    assert set(counts(receiver).values()) == {1}
+    assert set(counts_of(receiver).values()) == {1}
 
 
 def test_the_oldest_go_first_and_are_counted(
@@ -114,18 +115,14 @@ def test_the_oldest_go_first_and_are_counted(
     until(lambda: not files(folder), 20, lambda: str(files(folder)))
     assert server.stop() == -15
     came = [span for span in receiver.spans if span.resource["process.pid"] == process.pid]
-    gone = sum(int(n) for n in re_dropped(process.stderr))
+    counted = counts(process)
+    gone = counted.dropped
+    assert (counted.ended, counted.exported, counted.spooled) == (1000, 0, 1000)
     assert len(came) + gone == 1000
     assert 0 < gone < 1000
     assert max(s.start_ns for s in came) - min(s.start_ns for s in came) >= 0
     last = run_end(process)
     assert any(abs(span.end_ns - last) < 60e9 for span in came)
-
-
-def re_dropped(text: str) -> list[str]:
-    import re
-
-    return re.findall(r"its oldest (\d+) spans dropped", text)
 
 
 def run_end(process: Process) -> float:
@@ -152,6 +149,8 @@ def test_a_torn_file_is_thrown_away_and_the_rest_is_kept(
     receiver.wait(21)
     assert server.stop() == -15
     assert len(receiver.spans) == 21
+    # Of those that are torn it is known what they had.
+    assert counts(server) == Counts(ended=1, exported=1, dropped=20, unspooled=20)
     assert (folder / "notes.txt").read_text() == "mine"
     assert Path("/etc/passwd").exists()
 
@@ -179,8 +178,6 @@ def test_a_folder_that_cannot_be_made(run: Runner, receiver: HttpReceiver, place
 def test_a_file_that_is_too_large_for_the_collector_goes_in_parts(
     run: Runner, receiver: HttpReceiver, folder: Path
 ) -> None:
-    from harness.receiver import Answer
-
     receiver.refuse()
     serve(run, spooling(receiver, folder), 300)
     assert len(files(folder)) == 1
@@ -191,7 +188,7 @@ def test_a_file_that_is_too_large_for_the_collector_goes_in_parts(
     receiver.wait(301)
     until(lambda: not files(folder), 10, lambda: str(files(folder)))
     assert server.stop() == -15
-    assert set(counts(receiver).values()) == {1}
+    assert set(counts_of(receiver).values()) == {1}
 
 
 def test_a_collector_that_comes_back_gets_the_files_of_a_process_that_is_still_there(
@@ -210,4 +207,29 @@ def test_a_collector_that_comes_back_gets_the_files_of_a_process_that_is_still_t
     receiver.wait(6000, timeout=60)
     until(lambda: not files(folder), 20, lambda: str(files(folder)))
     process.send_signal(signal.SIGKILL)
-    assert set(counts(receiver).values()) == {1}
+    assert set(counts_of(receiver).values()) == {1}
+
+
+def test_a_file_that_goes_in_parts_and_must_wait_is_counted_once(
+    run: Runner, receiver: HttpReceiver, folder: Path
+) -> None:
+    """The collector goes away again between the parts: what is left goes into files."""
+    receiver.refuse()
+    first = serve(run, spooling(receiver, folder), 300)
+    receiver.behave(*[Answer(413, limit=20_000)] * 8, Answer(503))
+    receiver.accept()
+    server = run.uvicorn("selfcall:app", env=spooling(receiver, folder))
+    assert server.get("/items/1").status_code == 200
+    server.wait_log("HTTP 503")
+    assert server.stop() == -15
+    last = run.uvicorn("selfcall:app", env=spooling(receiver, folder))
+    receiver.behave()
+    assert last.get("/items/2").status_code == 200
+    receiver.wait(302)
+    until(lambda: not files(folder), 10, lambda: str(files(folder)))
+    assert last.stop() == -15
+    assert set(counts_of(receiver).values()) == {1}
+    total = counts(first) + counts(server) + counts(last)
+    assert total.ended == 302 == len(receiver.spans) + total.dropped
+    assert total.ended == total.exported + total.unspooled + total.dropped
+    assert (total.dropped, counts(server).spooled) == (0, 0 if counts(server).exported else 1)
