@@ -16,6 +16,7 @@
 #include "span/sampler.h"
 #include "span/tracer.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -27,6 +28,9 @@ enum { RING_BYTES = 2 << 20 };
 // Exit handlers take away what the exporter stands on: it must have come to rest before.
 enum { FINISH_MIN_MS = 100 };
 
+// Between two attempts to start a thread where there was none to be had.
+#define START_AGAIN_NS 1000000000u
+
 // It takes some milliseconds; longer only on a machine that hardly runs.
 enum { FORK_MAX_MS = 500 };
 
@@ -36,7 +40,10 @@ static struct faa_config *config;
 static _Atomic(struct faa_ring *) ring;
 static _Atomic(struct faa_exporter *) exporter; // Release in start, acquire by its users.
 static _Atomic uint64_t gave_up_at;             // When a flush last ran into its limit; 0: never.
-static atomic_int finished;                     // The process is ending: the last flush has begun.
+static _Atomic uint64_t no_start_at; // When the exporter could not be started; 0: it was.
+static atomic_int no_ring_told;      // That there was no memory for the ring.
+static atomic_int starting;          // A thread tries again to start it.
+static atomic_int finished;          // The process is ending: the last flush has begun.
 static pid_t owner;
 static atomic_int child_is_mute; // The fork could not wait: a child must not touch the libraries.
 static int mute;
@@ -44,12 +51,32 @@ static atomic_int guard_replaced; // The guard has gone, and this process has an
 
 static void at_exit(void);
 
+// Release: who sees the exporter sees what it points to.
 static void start_exporter(struct faa_ring *of)
 {
     struct faa_exporter *e = faa_exporter_start(&config->exporter, of);
-    if (!e)
-        faa_warn("cannot start the exporter thread: this process sends no traces");
     atomic_store_explicit(&exporter, e, memory_order_release);
+    if (!e)
+        faa_warn("cannot start the exporter thread: %s; traces are kept while memory allows",
+                 strerror(errno));
+    atomic_store_explicit(&no_start_at, e ? 0 : faa_clock_mono_ns(), memory_order_release);
+}
+
+// The limit that was in the way may have been lifted since. Tried after a while only, unless it is
+// `now` or never.
+static void start_late(struct faa_ring *of, int now)
+{
+    uint64_t at = atomic_load_explicit(&no_start_at, memory_order_acquire);
+    if (!at || (!now && faa_clock_mono_ns() - at < START_AGAIN_NS) || atomic_exchange(&starting, 1))
+        return; // Else this thread alone is here.
+    struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
+    if (!e && (e = faa_exporter_start(&config->exporter, of)) != NULL) {
+        faa_warn("the exporter thread has started now (%llu spans lost)",
+                 (unsigned long long)faa_tracer_counts().dropped);
+        atomic_store_explicit(&exporter, e, memory_order_release);
+    }
+    atomic_store_explicit(&no_start_at, e ? 0 : faa_clock_mono_ns(), memory_order_release);
+    atomic_store(&starting, 0);
 }
 
 // Gives the ring to the guard. Returns 0, or -1 when it must be exported here.
@@ -88,12 +115,17 @@ static void start_sampling(void)
 static struct faa_ring *start(void)
 {
     struct faa_ring *current = atomic_load_explicit(&ring, memory_order_acquire);
+    if (current)
+        start_late(current, 0);
     if (current || mute || (!config->exporter.otlp && !config->exporter.console))
         return current;
     int fd = -1;
     struct faa_ring *made = faa_ring_new(RING_BYTES, config->guard ? &fd : NULL);
-    if (!made)
+    if (!made) {
+        if (!atomic_exchange(&no_ring_told, 1))
+            faa_warn("cannot keep traces: %s; they are lost while that is so", strerror(errno));
         return NULL;
+    }
     if (!atomic_compare_exchange_strong(&ring, &current, made)) {
         faa_memfd_close(&fd);
         faa_ring_free(made);
@@ -125,6 +157,7 @@ static void committed(int crowded)
     _Atomic uint32_t *bell = faa_ring_bell(of);
     if (crowded || faa_bell_is_idle(bell))
         faa_bell_ring(bell);
+    start_late(of, 0);
     if (config->guard && (faa_bell_is_gone(bell) || (crowded && !faa_guard_lives(config->guard))))
         replace_guard(of);
 }
@@ -145,8 +178,12 @@ static void show_counts(const struct faa_exporter *e)
     if (!faa_log_enabled(FAA_LOG_DEBUG))
         return;
     // Those first that come last: a span that another thread ends now is not dropped yet.
-    struct faa_exporter_counts sent = faa_exporter_counts(e);
+    struct faa_exporter_counts sent = {0};
+    if (e)
+        sent = faa_exporter_counts(e);
     struct faa_tracer_counts spans = faa_tracer_counts();
+    if (!e && (!spans.ended || (!config->exporter.otlp && !config->exporter.console)))
+        return;
     uint64_t dropped = spans.dropped + sent.dropped;
     uint64_t gone = dropped + sent.exported + sent.spooled;
     uint64_t left = spans.ended > gone ? spans.ended - gone : 0;
@@ -168,12 +205,17 @@ static void flush(uint32_t limit_ms)
     struct faa_ring *of = atomic_load_explicit(&ring, memory_order_acquire);
     if (of && config->guard && getpid() == owner && !faa_guard_lives(config->guard))
         replace_guard(of);
-    struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
-    if (!e || getpid() != owner)
+    if (getpid() != owner)
         return;
-    if (!gave_up_lately() && faa_exporter_flush(e, limit_ms))
+    if (of)
+        start_late(of, 1);
+    struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
+    if (e && atomic_load(&finished))
+        faa_exporter_park(e);
+    if (e && !gave_up_lately() && faa_exporter_flush(e, limit_ms))
         atomic_store(&gave_up_at, faa_clock_mono_ns());
-    show_counts(e);
+    if (e || !of || atomic_load_explicit(&no_start_at, memory_order_relaxed))
+        show_counts(e); // Else the guard has them.
 }
 
 void faa_lifecycle_flush(void)
@@ -183,15 +225,12 @@ void faa_lifecycle_flush(void)
 
 void faa_lifecycle_finish(void)
 {
-    struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
     if (getpid() != owner)
         return;
     faa_watch_stop();
-    if (!e && !config->guard)
+    if (!atomic_load_explicit(&ring, memory_order_acquire) && !faa_tracer_counts().ended)
         return;
     atomic_store(&finished, 1);
-    if (e)
-        faa_exporter_park(e);
     flush(config->flush_timeout_ms > FINISH_MIN_MS ? config->flush_timeout_ms : FINISH_MIN_MS);
 }
 
@@ -224,6 +263,8 @@ static void in_child(void)
     atomic_store(&ring, NULL);
     atomic_store(&exporter, NULL);
     atomic_store(&gave_up_at, 0);
+    atomic_store(&no_start_at, 0);
+    atomic_store(&starting, 0);
     atomic_store(&finished, 0);
     atomic_store(&guard_replaced, 0);
     faa_ids_seed();

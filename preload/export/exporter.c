@@ -12,6 +12,7 @@
 #include "export/sender.h"
 #include "ring/ring.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -338,6 +339,7 @@ static int start_thread(struct faa_exporter *e)
 {
     pthread_attr_t attributes;
     sigset_t all, before;
+    errno = ENOMEM;
     if (pthread_attr_init(&attributes) != 0)
         return -1;
     pthread_attr_setstacksize(&attributes, STACK_SIZE);
@@ -346,6 +348,7 @@ static int start_thread(struct faa_exporter *e)
     int rc = pthread_create(&e->thread, &attributes, run, e);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
+    errno = rc;
     return rc == 0 ? 0 : -1;
 }
 
@@ -378,7 +381,9 @@ struct faa_exporter *faa_exporter_start(const struct faa_exporter_config *config
         e->console = faa_console_new(config->service_name, STDERR_FILENO);
     if ((config->otlp && !e->otlp) || (config->console && !e->console) ||
         (faa_ring_is_attached(ring) && make_copies(e) != 0) || start_thread(e) != 0) {
+        int saved = errno;
         release(e);
+        errno = saved;
         return NULL;
     }
     return e;

@@ -64,7 +64,7 @@ struct faa_exporter_counts {
 };
 
 /// Starts the thread on this ring, this process's or an attached one; producers ring its bell when
-/// faa_bell_is_idle, or the ring is half full. NULL on failure (out of memory or threads), with
+/// faa_bell_is_idle, or the ring is half full. NULL with errno (out of memory or threads), and
 /// nothing left behind. Costs one pthread_create; does no other I/O on the calling thread.
 FAA_MUSTUSE struct faa_exporter *faa_exporter_start(const struct faa_exporter_config *config,
                                                     struct faa_ring *ring);

@@ -74,6 +74,8 @@ void *faa_tracer_reserve(size_t size)
     atomic_fetch_add_explicit(&ended, 1, memory_order_relaxed);
     if (!place)
         atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+    if (!place && ring)
+        (void)atomic_load_explicit(&owner, memory_order_acquire)->start();
     return place;
 }
 

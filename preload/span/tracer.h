@@ -16,7 +16,7 @@ struct faa_tracer_ops {
     /// The first span of this process (also of a forked child) has ended, or was begun with
     /// faa_tracer_begin: make the ring and start the exporter. Returns the ring, or NULL when there
     /// can be none: asked again by the next span. May be called by several threads at once; they
-    /// must get the same ring.
+    /// must get the same ring. Called again where the ring has no room: nobody may be reading it.
     struct faa_ring *(*start)(void);
     /// A record was committed. `crowded` is true once for each time that the ring becomes half
     /// full: then the exporter should not wait for its timer.
