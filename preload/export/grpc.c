@@ -64,15 +64,22 @@ static void put_reason(const struct faa_answer *answer, struct faa_outcome *outc
     outcome->reason[o] = '\0';
 }
 
-// The only message of the answer is an ExportTraceServiceResponse.
-static void read_message(const struct faa_answer *answer, struct faa_outcome *outcome)
+// The bytes of the only message of the answer, an ExportTraceServiceResponse; -1 where it has none
+// that is whole.
+static int64_t message_size(const struct faa_answer *answer)
 {
     const uint8_t *p = answer->body;
-    if (answer->body_len < FRAME_HEADER || p[0] != 0)
-        return;
+    if (answer->body_len < FRAME_HEADER)
+        return -1;
     size_t n = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
-    if (n <= answer->body_len - FRAME_HEADER)
-        faa_answer_partial_success(p + FRAME_HEADER, n, outcome);
+    return n <= answer->body_len - FRAME_HEADER ? (int64_t)n : -1;
+}
+
+static void read_message(const struct faa_answer *answer, struct faa_outcome *outcome)
+{
+    int64_t n = message_size(answer);
+    if (n >= 0 && answer->body[0] == 0) // Not compressed.
+        faa_answer_partial_success(answer->body + FRAME_HEADER, (size_t)n, outcome);
 }
 
 // The status has no word of its own for a message over the server's limit. This is what the
@@ -97,6 +104,11 @@ void faa_grpc_judge(const struct faa_answer *answer, struct faa_outcome *outcome
         outcome->verdict = FAA_VERDICT_WRONG_PROTOCOL;
     } else if (answer->curl_code != CURLE_OK) {
         outcome->verdict = faa_retry_curl_code(answer->curl_code);
+    } else if (answer->grpc_status < 0 && answer->status == 200 && message_size(answer) >= 0) {
+        // A message comes with success alone. The status behind it is lost by proxies that pass on
+        // no trailers, and by curl 7 where a server that goes away has said so right after it.
+        outcome->verdict = FAA_VERDICT_SENT;
+        read_message(answer, outcome);
     } else if (answer->grpc_status < 0) {
         // A proxy's answer: gRPC maps these statuses to UNAVAILABLE, and the others to UNKNOWN.
         outcome->verdict =

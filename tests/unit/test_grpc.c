@@ -175,6 +175,23 @@ START_TEST(damaged_messages_mean_nothing)
 }
 END_TEST
 
+START_TEST(a_whole_message_without_a_status_is_success)
+{
+    static const uint8_t header_bytes[] = {0, 0, 0, 0, sizeof(partial)};
+    begin(200);
+    header("content-type: application/grpc");
+    ck_assert_int_eq(grpc(), FAA_VERDICT_REFUSED);
+    ck_assert_int_eq(faa_answer_body(&answer, header_bytes, sizeof(header_bytes)), 0);
+    ck_assert_int_eq(faa_answer_body(&answer, partial, sizeof(partial) - 1), 0);
+    ck_assert_int_eq(grpc(), FAA_VERDICT_REFUSED);
+    ck_assert_int_eq(faa_answer_body(&answer, partial + sizeof(partial) - 1, 1), 0);
+    ck_assert_int_eq(grpc(), FAA_VERDICT_SENT);
+    ck_assert_uint_eq(outcome.rejected, 2);
+    answer.status = 500;
+    ck_assert_int_eq(grpc(), FAA_VERDICT_REFUSED);
+}
+END_TEST
+
 START_TEST(a_body_over_the_limit_is_broken_off)
 {
     static const char block[65536];
@@ -313,6 +330,7 @@ int main(void)
     tcase_add_test(tests, the_trailers_decide_and_not_what_came_before);
     tcase_add_test(tests, partial_success_is_read);
     tcase_add_test(tests, damaged_messages_mean_nothing);
+    tcase_add_test(tests, a_whole_message_without_a_status_is_success);
     tcase_add_test(tests, a_body_over_the_limit_is_broken_off);
     tcase_add_test(tests, the_other_protocol_is_recognised);
     tcase_add_test(tests, a_web_page_is_no_collector);
