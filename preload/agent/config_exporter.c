@@ -7,6 +7,7 @@
 #include "export/endpoint.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -91,7 +92,10 @@ static int read_url(const char *name, enum faa_protocol protocol, const char **o
                      : is_insecure() ? "http://"
                                      : "https://",
                      value);
+    errno = 0;
     if ((size_t)n >= sizeof(text) || faa_endpoint_init(&endpoint, text, NULL)) {
+        if (errno == ENOMEM)
+            return -1; // The traces may not go elsewhere.
         faa_warn("%s cannot be used: it is not an http:// or https:// URL with a host", name);
         return 0;
     }

@@ -22,55 +22,60 @@ static const char *system_certificates(void)
     return NULL;
 }
 
-static void set_tls(CURL *easy, const struct faa_connection_config *config)
+static int set_tls(CURL *easy, const struct faa_connection_config *config)
 {
+    int rc = 0;
     const char *file = config->certificate ? config->certificate : config->certificate_file;
     const char *dir = config->certificate ? NULL : config->certificate_dir;
     if (!file && !dir)
         file = system_certificates();
     // Without any, libcurl's own places are tried.
     if (file || dir) {
-        curl_easy_setopt(easy, CURLOPT_CAINFO, file);
-        curl_easy_setopt(easy, CURLOPT_CAPATH, dir);
+        FAA_CONNECTION_SET(rc, easy, CURLOPT_CAINFO, file);
+        FAA_CONNECTION_SET(rc, easy, CURLOPT_CAPATH, dir);
     }
     if (config->client_certificate) {
-        curl_easy_setopt(easy, CURLOPT_SSLCERT, config->client_certificate);
-        curl_easy_setopt(easy, CURLOPT_SSLKEY,
-                         config->client_key ? config->client_key : config->client_certificate);
+        FAA_CONNECTION_SET(rc, easy, CURLOPT_SSLCERT, config->client_certificate);
+        FAA_CONNECTION_SET(rc, easy, CURLOPT_SSLKEY,
+                           config->client_key ? config->client_key : config->client_certificate);
     }
+    return rc;
 }
 
-static void set_proxy(CURL *easy, const struct faa_connection_config *config,
-                      const struct faa_endpoint *endpoint)
+static int set_proxy(CURL *easy, const struct faa_connection_config *config,
+                     const struct faa_endpoint *endpoint)
 {
+    int rc = 0;
     const char *proxy = endpoint->tls ? config->https_proxy : config->http_proxy;
     if (!proxy)
         proxy = config->all_proxy;
     if (!proxy || endpoint->is_local)
         proxy = ""; // And not the environment's of this moment.
-    curl_easy_setopt(easy, CURLOPT_PROXY, proxy);
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, config->no_proxy ? config->no_proxy : "");
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_PROXY, proxy);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_NOPROXY, config->no_proxy ? config->no_proxy : "");
+    return rc;
 }
 
-void faa_connection_set(CURL *easy, const struct faa_connection_config *config,
-                        const struct faa_endpoint *endpoint, int grpc)
+int faa_connection_set(CURL *easy, const struct faa_connection_config *config,
+                       const struct faa_endpoint *endpoint, int grpc)
 {
-    curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, grpc ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    int rc = 0;
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_HTTPPROXYTUNNEL, grpc ? 1L : 0L);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_NOSIGNAL, 1L);
 #if LIBCURL_VERSION_NUM >= 0x075500
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_PROTOCOLS_STR, "http,https");
 #else
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
 #if LIBCURL_VERSION_NUM >= 0x075700
     // Do not wait for a thread that resolves a name when the transfer is given up.
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_FOLLOWLOCATION, 0L);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     if (endpoint->socket_path[0])
-        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, endpoint->socket_path);
-    if (endpoint->tls)
-        set_tls(easy, config);
-    set_proxy(easy, config, endpoint);
+        FAA_CONNECTION_SET(rc, easy, CURLOPT_UNIX_SOCKET_PATH, endpoint->socket_path);
+    if (endpoint->tls && set_tls(easy, config))
+        rc = -1;
+    return set_proxy(easy, config, endpoint) ? -1 : rc;
 }

@@ -20,10 +20,20 @@ struct faa_connection_config {
     const char *http_proxy, *https_proxy, *all_proxy, *no_proxy;
 };
 
-/// Sets the options of one transfer to `endpoint`. Peers on this machine (localhost, 127.0.0.0/8,
+/// Sets an option; `rc` becomes -1 when there is no memory for it. Nothing may be sent then: not
+/// without the certificate to believe, nor by way of a proxy of the environment's. An option that
+/// an older library does not know is none that matters.
+#define FAA_CONNECTION_SET(rc, easy, option, value)                                                \
+    do {                                                                                           \
+        if (curl_easy_setopt(easy, option, value) == CURLE_OUT_OF_MEMORY)                          \
+            (rc) = -1;                                                                             \
+    } while (0)
+
+/// Sets the options of one transfer to `endpoint`; 0, or -1 without memory for them. Peers on this
+/// machine (localhost, 127.0.0.0/8,
 /// ::1, Unix sockets) are never reached through a proxy. `grpc`: HTTP/2 goes through one by
 /// CONNECT.
-void faa_connection_set(CURL *easy, const struct faa_connection_config *config,
-                        const struct faa_endpoint *endpoint, int grpc);
+FAA_MUSTUSE int faa_connection_set(CURL *easy, const struct faa_connection_config *config,
+                                   const struct faa_endpoint *endpoint, int grpc);
 
 #endif

@@ -3,6 +3,7 @@
 #include "export/endpoint.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -113,6 +114,7 @@ static int init_unix(struct faa_endpoint *endpoint, const char *given, const cha
     if (strncmp(path, "//", 2) == 0)
         path += 2;
     size_t n = strlen(path);
+    errno = EINVAL;
     if (path[0] != '/' || n < 2 || n >= sizeof(endpoint->socket_path))
         return -1;
     memset(endpoint, 0, sizeof(*endpoint));
@@ -130,13 +132,17 @@ static int init(struct faa_endpoint *endpoint, const char *given, int exact, con
     if (given && strncasecmp(given, "unix:", 5) == 0)
         return init_unix(endpoint, given, grpc_path);
     endpoint->socket_path[0] = '\0';
+    errno = 0; // What libcurl allocates, and does not get, sets it.
     CURLU *url = curl_url();
     CURLU *scratch = curl_url();
     int rc = -1;
     if (given && url && scratch)
         rc = fill_in(url, scratch, given, exact, grpc_path, endpoint);
+    int why = errno == ENOMEM ? ENOMEM : EINVAL;
     curl_url_cleanup(url);
     curl_url_cleanup(scratch);
+    if (rc != 0)
+        errno = why;
     return rc;
 }
 

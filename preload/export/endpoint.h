@@ -22,8 +22,8 @@ struct faa_endpoint {
 };
 
 /// Fills in `endpoint` from the base URL, or from the exact URL of the traces endpoint when that
-/// is not NULL. Returns 0, or -1 when it is no usable http or https URL, nor unix:///path (whose
-/// requests have the standard's paths).
+/// is not NULL. Returns 0, or -1 with errno: EINVAL when it is no usable http or https URL, nor
+/// unix:///path (whose requests have the standard's paths), or ENOMEM.
 FAA_MUSTUSE int faa_endpoint_init(struct faa_endpoint *endpoint, const char *base,
                                   const char *traces);
 

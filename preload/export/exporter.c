@@ -25,6 +25,7 @@ enum {
     STACK_SIZE = 1 << 20,
     BATCH_BYTES_MAX = 4 << 20, // Of records.
     CONSOLE_DELAY_MS = 200,    // So that a person sees a trace at once.
+    STARVED_MS = 500,          // Until memory is asked for again that was not to be had.
     COMMIT_PATIENCE_MS = 100,  // For a span that is being written while a flush wants it.
     FLUSH_MARGIN_MS = 50,      // Of a flush's time, to cancel a transfer and say so.
     ASK_AGAIN_MS = 1000        // For a sampling strategy, when there was no time to.
@@ -49,6 +50,7 @@ struct faa_exporter {
 
     // The thread's own from here on.
     int private_fds;
+    int starved, starved_told; // There was no memory to go on with; and a line has said so.
     struct faa_otlp *otlp;
     struct faa_console *console;
     struct faa_ring_cursor printed; // With a console: how far it has read.
@@ -196,33 +198,66 @@ static const void *hold(struct faa_exporter *e, const void *record, size_t size,
     return copy;
 }
 
-// Reads one batch from the ring and encodes it. Returns 1 when there is one.
-static int next_batch(struct faa_exporter *e)
+static void starve(struct faa_exporter *e)
 {
-    struct faa_ring_cursor start = faa_ring_begin(e->ring), cursor = start, done = start;
+    e->starved = 1;
+    if (!e->starved_told)
+        faa_warn("cannot send traces for now: out of memory; they are kept while memory allows");
+    e->starved_told = 1;
+}
+
+static int make_sender(struct faa_exporter *e)
+{
+    if (!e->sender && e->otlp && !(e->sender = faa_sender_new(&e->config, e->private_fds)))
+        starve(e);
+    return e->sender ? 0 : -1;
+}
+
+// Reads so many records at most from the ring, and encodes them. Returns how many the batch has,
+// and in `*done` up to where they, and `*damaged` ones, were. Without memory it has no message.
+static unsigned encode(struct faa_exporter *e, unsigned limit, struct faa_batch *batch,
+                       struct faa_ring_cursor *done, unsigned *damaged)
+{
+    struct faa_ring_cursor start = faa_ring_begin(e->ring), cursor = start;
     const void *record;
     size_t size, copied = 0;
-    while (done.pos - start.pos < BATCH_BYTES_MAX &&
-           faa_otlp_count(e->otlp) < e->config.max_batch_size &&
+    *done = start;
+    *damaged = 0;
+    while (done->pos - start.pos < BATCH_BYTES_MAX && faa_otlp_count(e->otlp) < limit &&
            (!e->console || cursor.pos < e->printed.pos) &&
            (record = next_record(e, &cursor, &size)) != NULL &&
            (record = hold(e, record, size, &copied)) != NULL) {
         int added = faa_otlp_add(e->otlp, record, size);
         if (added == 0)
             break;
-        if (added < 0)
-            faa_sender_count_dropped(e->sender, 1);
-        done = cursor;
+        *damaged += added < 0;
+        *done = cursor;
     }
-    struct faa_batch batch = {.spans = faa_otlp_count(e->otlp)};
-    int packed = batch.spans && faa_otlp_pack(e->otlp, &batch.message, &batch.len) == 0;
+    *batch = (struct faa_batch){.spans = faa_otlp_count(e->otlp)};
+    if (batch->spans && faa_otlp_pack(e->otlp, &batch->message, &batch->len) != 0)
+        batch->message = NULL;
+    return batch->spans;
+}
+
+// Takes one batch from the ring, a smaller one where memory is short. Returns 1 when there is one.
+static int next_batch(struct faa_exporter *e)
+{
+    struct faa_batch batch;
+    struct faa_ring_cursor done;
+    unsigned damaged, limit = e->config.max_batch_size;
+    while ((limit = encode(e, limit, &batch, &done, &damaged)) > 0 && !batch.message) {
+        if (limit == 1) {
+            starve(e);
+            return 0; // All stay in the ring.
+        }
+        limit /= 2;
+    }
     // The strings of the batch lay in the ring until here.
     faa_ring_release(e->ring, done);
-    if (packed)
+    faa_sender_count_dropped(e->sender, damaged);
+    if (batch.spans)
         faa_sender_give(e->sender, &batch);
-    else
-        faa_sender_count_dropped(e->sender, batch.spans);
-    return packed;
+    return batch.spans != 0;
 }
 
 static void print_new(struct faa_exporter *e)
@@ -243,7 +278,7 @@ static void work(struct faa_exporter *e)
 {
     if (e->console)
         print_new(e);
-    if (!e->sender)
+    if (make_sender(e) != 0)
         return;
     while (!flush_wanted(e) && !stopping(e)) {
         if (has_batch(e) && is_half_full(e))
@@ -263,6 +298,7 @@ static int flush(struct faa_exporter *e)
     uint64_t patience = after_ms(COMMIT_PATIENCE_MS);
     if (e->console)
         print_new(e);
+    (void)make_sender(e);
     while (has_batch(e) && !give_up(e))
         faa_sender_attempt(e->sender, 1, give_up, e);
     while (faa_ring_begin(e->ring).pos < goal || has_batch(e)) {
@@ -301,8 +337,7 @@ static void *run(void *arg)
     e->private_fds = !e->config.share_descriptors && faa_fdtable_unshare();
     faa_debug("exporter started, its descriptors are %s",
               e->private_fds ? "its own" : "shared with the application");
-    if (e->otlp && !(e->sender = faa_sender_new(&e->config, e->private_fds)))
-        faa_warn("cannot send traces: out of memory");
+    (void)make_sender(e);
     e->ask_at = FOREVER;
     if (e->config.sampling_endpoint) {
         if ((e->sampling = faa_sampling_new(&e->config)) != NULL)
@@ -318,6 +353,9 @@ static void *run(void *arg)
             serve_flush(e);
         else if (!parked(e))
             work(e);
+        if (e->starved)
+            nap(e, FAA_BELL_DEAF, after_ms(STARVED_MS));
+        e->starved = 0;
         atomic_store_explicit(&e->busy, has_batch(e), memory_order_relaxed);
     }
     faa_sampling_free(e->sampling);

@@ -13,6 +13,7 @@
 struct faa_loop {
     CURLM *multi;
     int uses_uv, is_wreck;
+    int failed;      // curl could not go on in the middle: nothing would wake the transfer.
     jmp_buf way_out; // Of libuv, for the thread that is in it.
     uv_loop_t uv;
     uv_timer_t timer; // curl's.
@@ -104,7 +105,8 @@ static void on_ready(uv_poll_t *poll, int status, int events)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
         flags |= CURL_CSELECT_OUT;
-    curl_multi_socket_action(watch->loop->multi, watch->socket, flags, &running);
+    if (curl_multi_socket_action(watch->loop->multi, watch->socket, flags, &running) != CURLM_OK)
+        watch->loop->failed = 1;
 }
 
 static struct watch *watch_new(struct faa_loop *loop, curl_socket_t s)
@@ -146,7 +148,8 @@ static void on_timer(uv_timer_t *timer)
 {
     struct faa_loop *loop = timer->data;
     int running;
-    curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    if (curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running) != CURLM_OK)
+        loop->failed = 1;
 }
 
 static int on_curl_timer(CURLM *multi, long timeout_ms, void *userp)
@@ -239,8 +242,9 @@ static void step(struct faa_loop *loop)
         return;
     }
     int running, fds = 0;
-    curl_multi_perform(loop->multi, &running);
-    if (running) {
+    if (curl_multi_perform(loop->multi, &running) != CURLM_OK)
+        loop->failed = 1;
+    else if (running) {
         // Not curl_multi_poll: that reads a descriptor of its own, which may by now be the
         // application's. Without one, curl waits for a name to be resolved.
         curl_multi_wait(loop->multi, NULL, 0, FAA_LOOP_TICK_MS, &fds);
@@ -269,15 +273,18 @@ static int run(struct faa_loop *loop, void *arg)
 {
     const struct transfer *transfer = arg;
     CURLcode result = CURLE_ABORTED_BY_CALLBACK;
+    loop->failed = 0;
     if (loop->uses_uv) {
         uv_update_time(&loop->uv); // It stood still while the thread slept.
         uv_timer_start(&loop->tick, on_tick, FAA_LOOP_TICK_MS, FAA_LOOP_TICK_MS);
     }
     if (curl_multi_add_handle(loop->multi, transfer->easy) != CURLM_OK)
-        result = CURLE_FAILED_INIT;
+        result = CURLE_OUT_OF_MEMORY;
     else
-        while (!is_done(loop, &result) && !transfer->give_up(transfer->arg))
+        while (!is_done(loop, &result) && !loop->failed && !transfer->give_up(transfer->arg))
             step(loop);
+    if (loop->failed && result == CURLE_ABORTED_BY_CALLBACK)
+        result = CURLE_OUT_OF_MEMORY;
     curl_multi_remove_handle(loop->multi, transfer->easy);
     if (loop->uses_uv)
         uv_timer_stop(&loop->tick);

@@ -175,24 +175,25 @@ static size_t on_body(char *p, size_t size, size_t n, void *userp)
     return size * n;
 }
 
-static void set_options(struct faa_sampling *s, CURL *easy)
+static int set_options(struct faa_sampling *s, CURL *easy)
 {
-    faa_connection_set(easy, s->connection, &s->endpoint, 1);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)FAA_SAMPLING_TIMEOUT_MS);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, s->user_agent);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, s->error);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, s);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, s);
-    curl_easy_setopt(easy, CURLOPT_URL, s->endpoint.grpc_url);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, s->headers);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-                     s->endpoint.tls ? (long)CURL_HTTP_VERSION_2TLS
-                                     : (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
-    curl_easy_setopt(easy, CURLOPT_POST, 1L);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, s->question);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)s->question_len);
+    int rc = faa_connection_set(easy, s->connection, &s->endpoint, 1);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_TIMEOUT_MS, (long)FAA_SAMPLING_TIMEOUT_MS);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_USERAGENT, s->user_agent);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_ERRORBUFFER, s->error);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_HEADERFUNCTION, on_header);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_HEADERDATA, s);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_WRITEFUNCTION, on_body);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_WRITEDATA, s);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_URL, s->endpoint.grpc_url);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_HTTPHEADER, s->headers);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_HTTP_VERSION,
+                       s->endpoint.tls ? (long)CURL_HTTP_VERSION_2TLS
+                                       : (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_POST, 1L);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_POSTFIELDS, s->question);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_POSTFIELDSIZE, (long)s->question_len);
+    return rc;
 }
 
 // The transfer. Returns curl's code, with the answer in `s`.
@@ -204,8 +205,7 @@ static CURLcode post(struct faa_sampling *s, int private_fds, int (*give_up)(voi
     faa_answer_clear(&s->answer);
     s->body_len = 0;
     s->error[0] = '\0';
-    if (loop && easy) {
-        set_options(s, easy);
+    if (loop && easy && set_options(s, easy) == 0) {
         code = faa_loop_run(loop, easy, give_up, arg);
         if (faa_loop_is_wreck(loop)) {
             s->answer.curl_code = (int)code;

@@ -10,6 +10,7 @@
 #include "export/spool.h"
 #include "span/tracer.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -45,7 +46,12 @@ struct faa_sender *faa_sender_new(const struct faa_exporter_config *config, int 
     if (!s)
         return NULL;
     s->config = config;
-    if (!(s->transport = faa_transport_new(config, private_fds)))
+    s->transport = faa_transport_new(config, private_fds);
+    if (!s->transport && errno == ENOMEM) {
+        free(s);
+        return NULL;
+    }
+    if (!s->transport)
         faa_warn("cannot send traces: the endpoint is no usable URL; they are lost");
     if (config->spool_dir)
         s->spool = faa_spool_open(config->spool_dir, config->spool_size);

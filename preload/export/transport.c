@@ -10,6 +10,7 @@
 #include "export/otlp.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -21,6 +22,7 @@ enum { GRPC_PORT = 4317, CURL_8 = 0x080000 };
 struct faa_transport {
     const struct faa_exporter_config *config;
     int private_fds, grpc;
+    int has_curl, has_headers;
     int starved; // The last attempt failed for want of memory or descriptors.
     struct faa_loop *loop;
     CURL *easy;
@@ -52,6 +54,13 @@ static int add_headers(struct curl_slist **list, const char *const *lines, size_
         if (add_header(list, lines[i]) != 0)
             return -1;
     return 0;
+}
+
+static void free_headers(struct faa_transport *t)
+{
+    curl_slist_free_all(t->http_headers);
+    curl_slist_free_all(t->grpc_headers);
+    t->http_headers = t->grpc_headers = NULL;
 }
 
 static int make_headers(struct faa_transport *t)
@@ -91,22 +100,34 @@ int faa_transport_init_curl(void)
     return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -1;
 }
 
+// What is made once. 0, or -1 without memory: then it is tried again.
+static int prepare(struct faa_transport *t)
+{
+    if (!t->has_curl)
+        t->has_curl = faa_transport_init_curl() == 0;
+    if (!t->has_headers && make_headers(t) == 0)
+        t->has_headers = 1;
+    if (t->has_headers)
+        return t->has_curl ? 0 : -1;
+    free_headers(t);
+    return -1;
+}
+
 struct faa_transport *faa_transport_new(const struct faa_exporter_config *config, int private_fds)
 {
-    if (faa_transport_init_curl())
-        return NULL;
     struct faa_transport *t = calloc(1, sizeof(*t));
-    if (!t) {
-        curl_global_cleanup();
+    errno = ENOMEM;
+    if (!t)
         return NULL;
-    }
     t->config = config;
     t->private_fds = private_fds;
-    if (faa_endpoint_init(&t->endpoint, config->endpoint, config->traces_endpoint) != 0 ||
-        make_headers(t) != 0) {
+    if (faa_endpoint_init(&t->endpoint, config->endpoint, config->traces_endpoint) != 0) {
+        int saved = errno;
         faa_transport_free(t);
+        errno = saved;
         return NULL;
     }
+    (void)prepare(t); // Before a fork may happen, if there is memory for it already.
     t->grpc = config->protocol == FAA_PROTOCOL_GRPC ||
               (config->protocol == FAA_PROTOCOL_DETECT && t->endpoint.port == GRPC_PORT);
     return t;
@@ -125,10 +146,10 @@ void faa_transport_free(struct faa_transport *t)
     if (!t)
         return;
     close_all(t);
-    curl_slist_free_all(t->http_headers);
-    curl_slist_free_all(t->grpc_headers);
+    free_headers(t);
+    if (t->has_curl)
+        curl_global_cleanup();
     free(t);
-    curl_global_cleanup();
 }
 
 const char *faa_transport_endpoint(const struct faa_transport *t)
@@ -148,26 +169,28 @@ static size_t on_body(char *p, size_t size, size_t n, void *userp)
     return faa_answer_body(userp, p, size * n) == 0 ? size * n : 0;
 }
 
-static void set_common_options(struct faa_transport *t, int grpc)
+static int set_common_options(struct faa_transport *t, int grpc)
 {
     CURL *easy = t->easy;
     long timeout = (long)t->config->timeout_ms;
-    faa_connection_set(easy, &t->config->connection, &t->endpoint, grpc);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, t->user_agent);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, &t->answer);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, &t->answer);
+    int rc = faa_connection_set(easy, &t->config->connection, &t->endpoint, grpc);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_TIMEOUT_MS, timeout);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_CONNECTTIMEOUT_MS, timeout);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_USERAGENT, t->user_agent);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_ERRORBUFFER, t->error);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_HEADERFUNCTION, on_header);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_HEADERDATA, &t->answer);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_WRITEFUNCTION, on_body);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_WRITEDATA, &t->answer);
+    return rc;
 }
 
-static void set_request(struct faa_transport *t, int grpc, const struct payload *payload)
+static int set_request(struct faa_transport *t, int grpc, const struct payload *payload)
 {
     CURL *easy = t->easy;
     const uint8_t *body = payload->bytes;
     size_t len = payload->len;
+    int rc = 0;
     if (grpc) {
         faa_grpc_frame(payload->bytes - FAA_OTLP_HEADROOM, (uint32_t)len, t->config->gzip);
         body -= FAA_OTLP_HEADROOM;
@@ -176,15 +199,16 @@ static void set_request(struct faa_transport *t, int grpc, const struct payload 
     long version = !grpc             ? CURL_HTTP_VERSION_1_1
                    : t->endpoint.tls ? CURL_HTTP_VERSION_2TLS
                                      : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
-    curl_easy_setopt(easy, CURLOPT_URL, grpc ? t->endpoint.grpc_url : t->endpoint.http_url);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, grpc ? t->grpc_headers : t->http_headers);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version);
-    curl_easy_setopt(easy, CURLOPT_POST, 1L);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_URL, grpc ? t->endpoint.grpc_url : t->endpoint.http_url);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_HTTPHEADER, grpc ? t->grpc_headers : t->http_headers);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_HTTP_VERSION, version);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_POST, 1L);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_POSTFIELDS, body);
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
     // curl 7 fails the second request on a connection that began with HTTP/2 (its issue 10634).
     if (grpc && !t->endpoint.tls && curl_version_info(CURLVERSION_NOW)->version_num < CURL_8)
-        curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+        FAA_CONNECTION_SET(rc, easy, CURLOPT_FORBID_REUSE, 1L);
+    return rc;
 }
 
 static int make_payload(const struct faa_transport *t, const struct faa_batch *batch,
@@ -201,6 +225,8 @@ static int make_payload(const struct faa_transport *t, const struct faa_batch *b
 
 static int open_all(struct faa_transport *t)
 {
+    if (prepare(t) != 0)
+        return -1;
     if (!t->loop)
         t->loop = faa_loop_new(t->private_fds);
     if (!t->easy)
@@ -303,9 +329,9 @@ static struct faa_outcome post(struct faa_transport *t, int grpc, const struct f
     t->error[0] = '\0';
     t->starved = 0;
     curl_easy_reset(t->easy);
-    set_common_options(t, grpc);
-    set_request(t, grpc, &payload);
-    CURLcode code = faa_loop_run(t->loop, t->easy, give_up, arg);
+    CURLcode code = CURLE_OUT_OF_MEMORY;
+    if (set_common_options(t, grpc) == 0 && set_request(t, grpc, &payload) == 0)
+        code = faa_loop_run(t->loop, t->easy, give_up, arg);
     if (faa_loop_is_wreck(t->loop)) {
         t->loop = NULL;
         t->easy = NULL;

@@ -19,8 +19,8 @@ struct faa_batch {
 FAA_MUSTUSE int faa_transport_init_curl(void);
 
 /// Opens nothing yet. `config` must outlive it; with `private_fds`, connections are kept between
-/// batches (see fdtable.h). NULL when out of memory or the endpoint cannot be used. Used by the
-/// exporter thread alone, as everything here.
+/// batches (see fdtable.h). NULL with errno: ENOMEM, or EINVAL when the endpoint cannot be used.
+/// Used by the exporter thread alone, as everything here.
 FAA_MUSTUSE struct faa_transport *faa_transport_new(const struct faa_exporter_config *config,
                                                     int private_fds);
 void faa_transport_free(struct faa_transport *transport);

@@ -53,8 +53,9 @@ static void put_one(void)
 
 static void wait_for(unsigned spans)
 {
-    for (int tries = 0; tries < 1000 && collector->spans < spans; tries++)
+    for (int tries = 0; tries < 1000 && faa_exporter_counts(exporter).exported < spans; tries++)
         usleep(10000);
+    ck_assert_uint_eq(faa_exporter_counts(exporter).exported, spans);
     ck_assert_uint_eq(collector->spans, spans);
 }
 
@@ -90,7 +91,6 @@ START_TEST(spans_arrive_when_libuv_gets_no_memory)
         wait_for(spans);
     }
     struct faa_exporter_counts counts = faa_exporter_counts(exporter);
-    ck_assert_uint_eq(counts.exported, 3);
     ck_assert_uint_eq(counts.dropped, 0);
     ck_assert_int_ge(atomic_load(&allocations), 1);
 }
