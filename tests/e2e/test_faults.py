@@ -3,10 +3,9 @@
 
 import re
 import signal
-import socket
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +14,12 @@ from typing import Any
 import pytest
 
 from harness.compare import quiet, seen
+from harness.counts import counts
 from harness.deadline import scaled, until
+from harness.faults import ENDPOINT, FAULTS
 from harness.process import Process, Runner, Server
-from harness.raw import RawServer
-from harness.receiver import (
-    CLOSE,
-    GARBAGE,
-    HANG,
-    Answer,
-    GrpcReceiver,
-    HttpReceiver,
-    Receiver,
-    partial_success,
-)
+from harness.receiver import Answer, GrpcReceiver, HttpReceiver, Receiver, partial_success
 
-ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 DEBUG = {"FAA_LOG_LEVEL": "debug"}
 # What a flush may take, in seconds; MARGIN is for a busy machine.
 LIMIT = 0.8
@@ -43,93 +32,16 @@ TIMED = "/items/4711"
 PATHS = ["/", "/items/3", "/items/none", "/threaded", "/raises", "/stream", "/shop/a/items/1"]
 
 
-def answer(*answers: Answer, kind: type[Receiver] = HttpReceiver) -> Callable[..., Any]:
-    def make(stack: ExitStack) -> dict[str, str]:
-        receiver = kind()  # type: ignore[call-arg]
-        stack.callback(receiver.stop)  # type: ignore[attr-defined]
-        receiver.behave(*answers)
-        return {ENDPOINT: receiver.endpoint, PROTOCOL: receiver.protocol}
-
-    return make
-
-
-def raw(manner: str, *banner: bytes) -> Callable[..., Any]:
-    def make(stack: ExitStack) -> dict[str, str]:
-        server = RawServer(manner, *banner)
-        stack.callback(server.stop)
-        return {ENDPOINT: server.endpoint}
-
-    return make
-
-
-def wrong(kind: type[Receiver], chosen: str) -> Callable[..., Any]:
-    def make(stack: ExitStack) -> dict[str, str]:
-        return answer(kind=kind)(stack) | {PROTOCOL: chosen}
-
-    return make
-
-
-def full(stack: ExitStack) -> dict[str, str]:
-    """A port whose queue is full: a connection is neither made nor refused."""
-    listener = stack.enter_context(socket.socket())
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    for _ in range(3):
-        client = stack.enter_context(socket.socket())
-        client.setblocking(False)
-        client.connect_ex(listener.getsockname())
-    return {ENDPOINT: f"http://127.0.0.1:{listener.getsockname()[1]}"}
-
-
-def secure(stack: ExitStack) -> dict[str, str]:
-    """https where nobody knows it."""
-    return {ENDPOINT: answer()(stack)[ENDPOINT].replace("http:", "https:")}
-
-
-OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n"
-HTML = Answer(headers={"Content-Type": "text/html"}, body=b"<html>Welcome</html>")
-FAULTS: dict[str, Callable[[ExitStack], dict[str, str]]] = {
-    "absent": raw("refuse"),
-    "closing": raw("close"),
-    "resetting": raw("reset"),
-    "silent": raw("silent"),
-    "full": full,
-    "ssh": raw("talk"),
-    "truncated": raw("talk", OK_HEAD + b"Content-Length: 1000\r\n\r\nhalf"),
-    "endless-body": raw("talk", OK_HEAD + b"\r\n" + b"x" * (5 << 20)),
-    "endless-headers": raw("talk", OK_HEAD + b"X-More: %s\r\n" % (b"y" * 99) * 9000),
-    "escapes": raw("talk", b"HTTP/1.1 400 \x1b[2J\xc2\x9b2J\x07\r\nContent-Length: 0\r\n\r\n"),
-    "400": answer(Answer(400, body=b"\x1b[2J no")),
-    "404": answer(Answer(404)),
-    "500": answer(Answer(500)),
-    "503": answer(Answer(503)),
-    "503-later": answer(Answer(503, headers={"Retry-After": "100000"})),
-    "redirect": answer(Answer(302, headers={"Location": "/v1/traces"})),
-    "web-page": answer(HTML),
-    "garbage": answer(GARBAGE),
-    "hanging": answer(HANG),
-    "hanging-up": answer(CLOSE),
-    "https": secure,
-    "http-spoken-to-grpc": wrong(GrpcReceiver, "http/protobuf"),
-    "grpc-spoken-to-http": wrong(HttpReceiver, "grpc"),
-    "grpc-hanging": answer(HANG, kind=GrpcReceiver),
-    "grpc-invalid": answer(Answer(3), kind=GrpcReceiver),
-    "grpc-unavailable": answer(Answer(14), kind=GrpcReceiver),
-}
-# The collector's answer is success by OTLP's rules.
-ACCEPTED = {"garbage"}
-
-
 # One of each kind, for what takes a whole server.
 KINDS = ["absent", "closing", "silent", "full", "ssh", "endless-body", "escapes", "400", "503"]
-KINDS += ["garbage", "hanging-up", "https", "http-spoken-to-grpc", "grpc-unavailable"]
+KINDS += ["garbage", "hanging-up", "https-spoken-to-http", "http-spoken-to-grpc", "grpc-unavailable"]
 
 
-@pytest.fixture(params=FAULTS)
-def fault(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """The environment that sends a process to each kind of bad collector."""
+@pytest.fixture
+def fault(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment that sends a process to a bad collector."""
     with ExitStack() as stack:
-        yield FAULTS[request.param](stack)
+        yield FAULTS[request.param].make(stack, tmp_path).env
 
 
 # What the application does
@@ -214,30 +126,16 @@ def test_application_does_not_notice(
 
 def totals(process: Process) -> tuple[int, int, int]:
     """Returns the last numbers of spans ended, exported and dropped in a debug log."""
-    found = re.findall(r"(\d+) spans ended, (\d+) exported, (\d+) dropped", process.stderr)
-    assert found, process.describe()
-    ended, exported, dropped = map(int, found[-1])
-    return ended, exported, dropped
+    counted = counts(process)
+    return counted.ended, counted.exported, counted.dropped
 
 
-def test_each_span_is_counted(run: Runner, fault: dict[str, str], request: Any) -> None:
-    env = fault | FLUSH | DEBUG | {"FAA_FLUSH_TIMEOUT": "300"}
-    start = time.monotonic()
-    process = run.run([run.python, "selfcall.py", "700"], env=env)
-    assert time.monotonic() - start < 0.3 + scaled(MARGIN)
-    assert (process.status, process.stdout) == (0, "served 700\n")
-    accepted = request.node.callspec.params["fault"] in ACCEPTED
-    assert totals(process) == ((700, 700, 0) if accepted else (700, 0, 700))
-    warnings = [line for line in process.agent_lines if " warning: " in line]
-    assert len(warnings) == (not accepted)
-    assert all(re.search(LOST, line) for line in warnings)
-
-
-def test_waiting_for_the_collector_costs_nothing(run: Runner) -> None:
+def test_waiting_for_the_collector_costs_nothing(run: Runner, tmp_path: Path) -> None:
     with ExitStack() as stack:
         names = ["absent", "closing", "silent", "503", "grpc-unavailable"]
         servers = [
-            run.uvicorn("selfcall:app", env=FAULTS[name](stack) | FLUSH) for name in names
+            run.uvicorn("selfcall:app", env=FAULTS[name].make(stack, tmp_path).env | FLUSH)
+            for name in names
         ]
         for server in servers:
             server.get("/items/1")
@@ -260,9 +158,9 @@ print(selfcall.resident() - before)
 
 
 @pytest.mark.parametrize("name", ["absent", "silent", "503"])
-def test_memory_is_bounded(run: Runner, name: str) -> None:
+def test_memory_is_bounded(run: Runner, tmp_path: Path, name: str) -> None:
     with ExitStack() as stack:
-        env = FAULTS[name](stack) | FLUSH
+        env = FAULTS[name].make(stack, tmp_path).env | FLUSH
         process = run.run([run.python, "-c", GROWTH], env=env)
     assert process.status == 0, process.describe()
     assert int(process.stdout) < 6 << 20
