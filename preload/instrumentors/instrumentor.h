@@ -12,6 +12,10 @@
     X(anyio)                                                                                       \
     X(fastapi)                                                                                     \
     X(hypercorn)                                                                                   \
+    X(redis)                                                                                       \
+    X(redis_asyncio)                                                                               \
+    X(redis_cluster)                                                                               \
+    X(redis_cluster_asyncio)                                                                       \
     X(requests)                                                                                    \
     X(sqlalchemy)                                                                                  \
     X(starlette)                                                                                   \

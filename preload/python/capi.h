@@ -85,11 +85,17 @@ void faa_pending_call_nudge(void);
     X(__self__)                                                                                    \
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
+    X(_command_queue)                                                                              \
+    X(_command_stack)                                                                              \
+    X(_execution_strategy)                                                                         \
+    X(_explicit_transaction)                                                                       \
     X(_faa_span)                                                                                   \
     X(_get_running_loop)                                                                           \
     X(_native_telemetry)                                                                           \
+    X(_watching)                                                                                   \
     X(config)                                                                                      \
     X(_initializing)                                                                               \
+    X(args)                                                                                        \
     X(body)                                                                                        \
     X(bytes)                                                                                       \
     X(call)                                                                                        \
@@ -101,11 +107,15 @@ void faa_pending_call_nudge(void);
     X(co_name)                                                                                     \
     X(co_qualname)                                                                                 \
     X(code)                                                                                        \
+    X(command_stack)                                                                               \
     X(connection)                                                                                  \
+    X(connection_kwargs)                                                                           \
+    X(connection_pool)                                                                             \
     X(copy)                                                                                        \
     X(cr_await)                                                                                    \
     X(create_module)                                                                               \
     X(database)                                                                                    \
+    X(db)                                                                                          \
     X(dependant)                                                                                   \
     X(dependencies)                                                                                \
     X(dependency_cache)                                                                            \
@@ -117,6 +127,7 @@ void faa_pending_call_nudge(void);
     X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
     X(execution_context)                                                                           \
+    X(explicit_transaction)                                                                        \
     X(f_code)                                                                                      \
     X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
@@ -126,9 +137,11 @@ void faa_pending_call_nudge(void);
     X(host)                                                                                        \
     X(http_version)                                                                                \
     X(is_async)                                                                                    \
+    X(is_transaction)                                                                              \
     X(loaded_app)                                                                                  \
     X(loader)                                                                                      \
     X(loc)                                                                                         \
+    X(master_address)                                                                              \
     X(method)                                                                                      \
     X(more_body)                                                                                   \
     X(more_trailers)                                                                               \
@@ -156,10 +169,12 @@ void faa_pending_call_nudge(void);
     X(text)                                                                                        \
     X(throw)                                                                                       \
     X(trailers)                                                                                    \
+    X(transaction)                                                                                 \
     X(type)                                                                                        \
     X(url)                                                                                         \
     X(use_cache)                                                                                   \
-    X(version)
+    X(version)                                                                                     \
+    X(watching)
 
 enum faa_name {
 #define X(name) FAA_NAME_##name,
