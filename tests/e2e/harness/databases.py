@@ -47,10 +47,17 @@ class Database:
         if self._user is not None:
             entry = pwd.getpwnam(self._user)
             os.chown(folder, entry.pw_uid, entry.pw_gid)
-            for parent in folder.parents:  # pytest's own folders are closed to others.
-                if os.stat(parent).st_uid == 0 and parent != Path("/"):
-                    parent.chmod(parent.stat().st_mode | 0o011)
+            self._open_parents()
         self._process: subprocess.Popen[bytes] | None = None
+
+    def _open_parents(self) -> None:
+        """Lets the server's user into pytest's own folders.
+
+        Another run of pytest closes them again when it starts.
+        """
+        for parent in self.folder.parents:
+            if os.stat(parent).st_uid == 0 and parent != Path("/"):
+                parent.chmod(parent.stat().st_mode | 0o011)
 
     def _run(self, *command: str) -> None:
         subprocess.run(
@@ -71,6 +78,8 @@ class Database:
 
         Raises AssertionError when it ends or does not answer in time.
         """
+        if self._user is not None:
+            self._open_parents()
         log = (self.folder / "server.log").open("ab")
         with log:
             self._process = subprocess.Popen(
