@@ -322,7 +322,6 @@ def test_errors_do_not_repeat_the_words_of_the_application(cases: Traced, kind: 
         ("undecodable", "UnicodeDecodeError", None),
         ("refused", "redis.exceptions.ConnectionError", None),
         ("timeout", "redis.exceptions.TimeoutError", None),
-        ("wrong_password", "redis.exceptions.AuthenticationError", None),
     ],
 )
 def test_a_command_that_was_not_answered_is_an_error(
@@ -336,9 +335,21 @@ def test_a_command_that_was_not_answered_is_an_error(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_connection_that_is_refused_a_password_fails_the_command(
+    cases: Traced, kind: str
+) -> None:
+    call = cases.get(f"/{kind}/wrong_password")
+    assert call.json in ("redis.exceptions.AuthenticationError", "redis.exceptions.ResponseError")
+    (found,) = errors(children(call))
+    assert found[0].endswith("invalid username-password pair or user is disabled.")
+    assert found[1] == call.json
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_retries_are_a_part_of_the_command(cases: Traced, kind: str) -> None:
     call = cases.get(f"/{kind}/retried")
-    assert call.json >= 3
+    retries, version = call.json
+    assert retries >= (3 if int(version.partition(".")[0]) >= 6 else 0)
     span = one(children(call), name="GET", status="ERROR")
     assert "Connect call failed" in span.status_message or "111" in span.status_message
     assert (span.attributes["db.namespace"], span.attributes["server.port"]) == ("2", 1)
