@@ -156,7 +156,10 @@ test-e2e: all ## pytest against real servers and a real Jaeger (ARGS='-k name' f
 test-matrix: all ## The servers' tests over every set of libraries in tests/matrix (ARGS='-k name')
 	@FAA_TEST_MATRIX=$${FAA_TEST_MATRIX:-all} BUILD=$(BUILD) tests/run matrix $(ARGS)
 
-.PHONY: test-programs
+leak-check: all ## 100,000 calls of each client library leave nothing behind (ARGS='-k redis')
+	@FAA_TEST_LEAK_CALLS=$${FAA_TEST_LEAK_CALLS:-100000} BUILD=$(BUILD) tests/run leaks $(ARGS)
+
+.PHONY: leak-check test-programs
 test-programs: $(UNIT_TESTS) $(FUZZERS)
 
 # clang's libFuzzer on one target: make fuzz TARGET=url

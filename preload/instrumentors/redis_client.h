@@ -9,6 +9,7 @@
 
 #include "python/pyspan.h"
 #include "python/wrapper.h"
+#include "span/redis.h"
 
 /// What is called: borrowed references.
 struct faa_redis_words {
@@ -43,6 +44,15 @@ void faa_redis_describe_command(PyObject *operation, const struct faa_redis_word
 /// Sets name and text of the commands that one call sends: a list of redis-py's, whose items are
 /// tuples that begin with the command's arguments, or objects that have them as `args`.
 void faa_redis_describe_batch(PyObject *operation, PyObject *commands, int is_transaction);
+
+/// For these two. The second argument, mostly a key, is looked at only where it may be a part of
+/// the name: then 1 is returned, else 0. NULL for arguments that there are not.
+int faa_redis_parse_words(PyObject *first, PyObject *second, Py_ssize_t count,
+                          struct faa_redis_command *command);
+void faa_redis_set_name(PyObject *operation, struct faa_str name);
+
+/// Says that the server's words about an error are not to be told.
+void faa_redis_hide_words(PyObject *operation);
 
 /// Sets where the server is, once: later calls do nothing. `port` may be NULL.
 void faa_redis_set_server(PyObject *operation, PyObject *host, PyObject *port);

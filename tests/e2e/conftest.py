@@ -14,7 +14,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import pytest
 
 from harness import compare
-from harness.databases import Database, MariaDB, PostgreSQL, Redis
+from harness.databases import MariaDB, PostgreSQL, Redis, served
 from harness.deadline import scaled
 from harness.jaeger import Jaeger
 from harness.process import TOP, Runner
@@ -127,25 +127,22 @@ def same_with_and_without(run: Runner) -> Callable[..., Any]:
     return partial(compare.same_with_and_without, run)
 
 
-def _server(kind: type[Database], folder: Path) -> Iterator[Any]:
-    server = kind(folder)
-    yield server
-    server.stop()
-
-
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+def postgresql() -> Iterator[PostgreSQL]:
     """A real PostgreSQL for the whole session."""
-    yield from _server(PostgreSQL, tmp_path_factory.mktemp("postgresql"))
+    with served(PostgreSQL) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+def mariadb() -> Iterator[MariaDB]:
     """A real MariaDB for the whole session."""
-    yield from _server(MariaDB, tmp_path_factory.mktemp("mariadb"))
+    with served(MariaDB) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+def redis_server() -> Iterator[Redis]:
     """A real Redis for the whole session."""
-    yield from _server(Redis, tmp_path_factory.mktemp("redis"))
+    with served(Redis) as server:
+        yield server

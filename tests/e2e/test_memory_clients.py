@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness import databases
-from harness.databases import MariaDB, PostgreSQL, Redis
+from harness.databases import Database
 from harness.deadline import scaled
 from harness.process import Process, Runner
 from harness.stub import Stub
@@ -27,26 +27,27 @@ BATCH = 50  # Calls in one request, as in apps/leaks_clients.py.
 BYTES, NOISE = 16, 32 << 10
 RESIDENT = 6 << 20  # A hundred bytes for each of 100,000 calls are more.
 
-# Kinds, and the instrumentation that makes spans of their calls, if there is one.
+# Kinds: the instrumentation that makes spans of their calls, if there is one, and the database that
+# they use.
 KINDS = {
-    "http_requests": "requests",
-    "http_urllib3": "urllib3",
-    "http_urllib": "urllib",
-    "http_httpx": "httpx",
-    "http_httpx_async": "httpx",
-    "http_aiohttp": "aiohttp-client",
-    "sql_alchemy": "sqlalchemy",
-    "sql_alchemy_async": "sqlalchemy",
-    "db_sqlite3": "sqlite3",
-    "db_psycopg": "psycopg",
-    "db_psycopg_async": "psycopg",
-    "db_psycopg2": "psycopg2",
-    "db_asyncpg": "asyncpg",
-    "db_pymysql": "pymysql",
-    "db_redis": "redis",
-    "db_redis_async": "redis",
-    "threads": "",
-    "logs": "",
+    "http_requests": ("requests", ""),
+    "http_urllib3": ("urllib3", ""),
+    "http_urllib": ("urllib", ""),
+    "http_httpx": ("httpx", ""),
+    "http_httpx_async": ("httpx", ""),
+    "http_aiohttp": ("aiohttp-client", ""),
+    "sql_alchemy": ("sqlalchemy", ""),
+    "sql_alchemy_async": ("sqlalchemy", "postgresql"),
+    "db_sqlite3": ("sqlite3", ""),
+    "db_psycopg": ("psycopg", "postgresql"),
+    "db_psycopg_async": ("psycopg", "postgresql"),
+    "db_psycopg2": ("psycopg2", "postgresql"),
+    "db_asyncpg": ("asyncpg", "postgresql"),
+    "db_pymysql": ("pymysql", "mariadb"),
+    "db_redis": ("redis", "redis_server"),
+    "db_redis_async": ("redis", "redis_server"),
+    "threads": ("", ""),
+    "logs": ("", ""),
 }
 
 
@@ -58,20 +59,10 @@ def stub() -> Iterator[Stub]:
     server.stop()
 
 
-@pytest.fixture(scope="module")
-def places(postgresql: PostgreSQL, mariadb: MariaDB, redis_server: Redis) -> dict[str, Any]:
-    """Where the databases are, for apps/leaks_clients.py."""
-    account = {
-        "user": databases.USER,
-        "password": databases.PASSWORD,
-        "database": databases.DATABASE,
-    }
-    url = f"{databases.USER}:{databases.PASSWORD}@127.0.0.1:{postgresql.port}/{databases.DATABASE}"
-    return {
-        "postgresql": {**account, "port": postgresql.port, "url": url},
-        "mariadb": {**account, "port": mariadb.port},
-        "redis": {"port": redis_server.port},
-    }
+def place(database: Database) -> dict[str, Any]:
+    """Where a database is and how to enter it, for apps/leaks_clients.py."""
+    account = {"user": databases.USER, "password": databases.PASSWORD}
+    return {**account, "database": databases.DATABASE, "port": database.port}
 
 
 class Outcome:
@@ -108,8 +99,10 @@ def left(traced: Outcome, untraced: Callable[[], Outcome], limit: int) -> dict[s
 @pytest.mark.timeout(scaled(1800))
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_left_of_calls(
-    run: Runner, stub: Stub, places: dict[str, Any], kind: str
+    request: pytest.FixtureRequest, run: Runner, stub: Stub, kind: str
 ) -> None:
+    instrumentation, database = KINDS[kind]
+    places = {database: place(request.getfixturevalue(database))} if database else {}
     size = CALLS // (ROUNDS - 1) // BATCH * BATCH
     assert size >= BATCH
     env = {
@@ -130,7 +123,7 @@ def test_nothing_is_left_of_calls(
     outcome = Outcome(process)
     ended = re.search(r"flushed: (\d+) spans ended", process.stderr)
     assert ended and int(ended[1]) >= size * ROUNDS // BATCH
-    if re.search(rf"debug: {KINDS[kind]} \S+ instrumented", process.stderr):
+    if re.search(rf"debug: {instrumentation} \S+ instrumented", process.stderr):
         assert int(ended[1]) >= size * ROUNDS * 0.8, "the calls were not traced"
 
     assert {"references to span", "references to wrapper"} <= outcome.before["ours"].keys()

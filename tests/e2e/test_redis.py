@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.databases import Redis
+from harness.databases import Redis, served
 from harness.otlp import Span
 from harness.process import Runner
 from harness.receiver import HttpReceiver
@@ -21,19 +21,17 @@ KINDS = ["sync", "async"]
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A real cluster of two nodes."""
-    servers = Cluster(tmp_path_factory.mktemp("cluster"))
-    yield servers
-    servers.stop()
+    with served(Cluster) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="module")
-def sentinel(tmp_path_factory: pytest.TempPathFactory, redis_server: Redis) -> Iterator[Sentinel]:
+def sentinel(redis_server: Redis) -> Iterator[Sentinel]:
     """A real sentinel that watches `redis_server`."""
-    server = Sentinel(tmp_path_factory.mktemp("sentinel"), redis_server)
-    yield server
-    server.stop()
+    with served(Sentinel, redis_server) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -237,13 +235,14 @@ def test_a_pipeline_is_one_span(cases: Traced, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_text_of_a_pipeline_is_limited(cases: Traced, kind: str) -> None:
     call = cases.get(f"/{kind}/long_pipeline")
-    assert call.json == [1000, 1001]
-    same, mixed = children(call)
+    assert call.json == [1000, 1001, 201]
+    same, mixed, several = children(call)
     assert (same.name, same.attributes["db.query.text"]) == ("MULTI SET", "SET ? ?")
     assert (mixed.name, mixed.attributes["db.operation.batch.size"]) == ("MULTI", 1001)
     text = mixed.attributes["db.query.text"]
     assert text.startswith("SET ? ?; SET ? ?; ") and text.endswith("; ...")
     assert 900 < len(text) < 1100
+    assert several.name == "PIPELINE"  # Of two commands with the same first word.
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -367,11 +366,8 @@ def test_a_handshake_has_no_spans_and_tells_nothing(cases: Traced, kind: str) ->
     assert b"hush" not in cases.sent
 
 
-def test_a_server_that_goes_and_comes_back(
-    tmp_path: Path, run: Runner, receiver: HttpReceiver, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    server = Redis(tmp_path_factory.mktemp("restarted"))
-    try:
+def test_a_server_that_goes_and_comes_back(run: Runner, receiver: HttpReceiver) -> None:
+    with served(Redis) as server:
         env = {"REDIS_PORT": str(server.port), "REDIS_SOCKET": server.socket, **receiver.env}
         app = Traced(run.uvicorn("redis_cases:app", env=env), receiver)
         for kind in KINDS:
@@ -386,8 +382,6 @@ def test_a_server_that_goes_and_comes_back(
             call = app.get(f"/{kind}/still_there")
             assert call.json is True
             assert one(children(call), name="PING").status == "UNSET"
-    finally:
-        server.stop()
 
 
 # Waiting.

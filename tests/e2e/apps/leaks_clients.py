@@ -201,7 +201,8 @@ async def sql_alchemy_async() -> list[Call]:
     from sqlalchemy.ext.asyncio import create_async_engine
 
     place = DATABASES["postgresql"]
-    engine = create_async_engine(f"postgresql+asyncpg://{place['url']}", pool_size=2)
+    url = "postgresql+asyncpg://{user}:{password}@127.0.0.1:{port}/{database}"
+    engine = create_async_engine(url.format(**place), pool_size=2)
     good, bad = text("SELECT :name"), text("SELECT nothing FROM nowhere")
 
     async def call(statement: Any) -> Any:
@@ -312,7 +313,7 @@ async def db_pymysql() -> list[Call]:
 async def db_redis() -> list[Call]:
     import redis
 
-    client = redis.Redis(host="127.0.0.1", port=DATABASES["redis"]["port"])
+    client = redis.Redis(host="127.0.0.1", port=DATABASES["redis_server"]["port"])
     client.set("leaks", "ok")
 
     def pipeline() -> None:
@@ -332,7 +333,7 @@ async def db_redis() -> list[Call]:
 async def db_redis_async() -> list[Call]:
     import redis.asyncio
 
-    client = redis.asyncio.Redis(host="127.0.0.1", port=DATABASES["redis"]["port"])
+    client = redis.asyncio.Redis(host="127.0.0.1", port=DATABASES["redis_server"]["port"])
     await client.set("leaks", "ok")
 
     async def get() -> None:

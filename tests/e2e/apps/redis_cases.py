@@ -196,7 +196,12 @@ async def long_pipeline(kind: Kind) -> Any:
         same.set(f"hush-{i}", i)
         mixed.set(f"hush-{i}", i)
     mixed.get("hush-1")
-    return [len(await settle(pipe.execute())) for pipe in (same, mixed)]
+    word = "CLIENT"
+    several = client.pipeline(transaction=False)
+    for _ in range(200):
+        several.execute_command(word, "ID")
+    several.execute_command(word, "GETNAME")
+    return [len(await settle(pipe.execute())) for pipe in (same, mixed, several)]
 
 
 @case

@@ -12,8 +12,11 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .deadline import until
 
@@ -47,7 +50,6 @@ class Database:
         if self._user is not None:
             entry = pwd.getpwnam(self._user)
             os.chown(folder, entry.pw_uid, entry.pw_gid)
-            self._open_parents()
         self._process: subprocess.Popen[bytes] | None = None
 
     def _open_parents(self) -> None:
@@ -60,6 +62,8 @@ class Database:
                 parent.chmod(parent.stat().st_mode | 0o011)
 
     def _run(self, *command: str) -> None:
+        if self._user is not None:
+            self._open_parents()
         subprocess.run(
             command,
             check=True,
@@ -192,3 +196,17 @@ class Redis(Database):
             _program("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1",
             "--unixsocket", self.socket, "--save", "", "--appendonly", "no", "--dir", str(self.folder),
         ]  # fmt: skip
+
+
+@contextmanager
+def served(kind: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+    """Starts a server, `kind(folder, *arguments)`, and stops it in the end.
+
+    Its folder is none of pytest's: another run of pytest closes those to all users but its own.
+    """
+    with tempfile.TemporaryDirectory(prefix="faa-", ignore_cleanup_errors=True) as folder:
+        server = kind(Path(folder), *arguments)
+        try:
+            yield server
+        finally:
+            server.stop()

@@ -42,6 +42,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.nodes: list[Node] = []
+        folder.chmod(0o711)
         try:
             for name in ("first", "second"):
                 self.nodes.append(Node(folder / name))
