@@ -38,7 +38,7 @@
 enum {
     FAA_SQL_SUMMARY_MAX = 256, ///< Bytes of the longest summary, with the NUL.
     FAA_SQL_TOLD_MAX = 4096,   ///< Bytes of the text that a span tells, with the NUL.
-    FAA_SQL_TEXT_MAX = 65536   ///< Bytes of a statement that are read; the time is bounded by it.
+    FAA_SQL_TEXT_MAX = 16384   ///< Bytes of a statement that are read; the time is bounded by it.
 };
 
 /// Writes `sql` with each literal replaced by `?`, comments removed and white space collapsed.
