@@ -27,9 +27,12 @@ PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope);
 /// True inside of an operation that has begun and not ended: what a driver does now has its span.
 int faa_db_is_inside(void);
 
-/// Name, summary, operation and text of an SQL statement. `batch`: how often it is executed in one
-/// call, when that is more than once.
+/// Name, summary, operation, text (as FAA_DB_QUERY_TEXT says) and the called procedure of an SQL
+/// statement. `batch`: how often it is executed in one call, when that is more than once.
 void faa_db_set_statement(PyObject *operation, struct faa_str sql, Py_ssize_t batch);
+
+/// The same for the call of a stored procedure by its name alone, as PEP 249's callproc does it.
+void faa_db_set_procedure(PyObject *operation, struct faa_str name);
 
 /// Where the database is: str objects and an int, borrowed; NULL or any other type for unknown.
 void faa_db_set_server(PyObject *operation, const struct faa_db_system *system, PyObject *host,
@@ -40,7 +43,7 @@ void faa_db_set_namespace(PyObject *operation, struct faa_str namespace);
 
 /// Ends the span, with the end now. `error` is the driver's exception, borrowed, or NULL: its type
 /// names the failure, SQLSTATE or the vendor's code is the status code, and its first line, without
-/// what looks like a literal, the message. A cancellation is none of the operation's failures.
+/// what looks like a value, the message. A cancellation is none of the operation's failures.
 /// Ending twice does nothing.
 void faa_db_end(PyObject *operation, PyObject *error);
 
