@@ -8,7 +8,7 @@
 #include "span/message.h"
 #include "span/sql_cache.h"
 
-enum { PROCEDURE_MAX = 256, TYPE_MAX = 256, MESSAGE_MAX = 512 };
+enum { TYPE_MAX = 256, MESSAGE_MAX = 512 };
 
 const struct faa_db_system faa_db_mariadb = {FAA_STR("mariadb"), 3306};
 const struct faa_db_system faa_db_mssql = {FAA_STR("microsoft.sql_server"), 1433};
@@ -101,25 +101,6 @@ void faa_db_set_statement(PyObject *operation, struct faa_str sql, Py_ssize_t ba
         faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, (struct faa_str){told.text, told.text_len});
     else if (faa_settings.query_text == FAA_QUERY_TEXT_RAW)
         faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, sql);
-}
-
-// The name goes through the walk over statements: it may be anything.
-void faa_db_set_procedure(PyObject *operation, struct faa_str name)
-{
-    struct faa_span *span = span_of(operation);
-    char call[PROCEDURE_MAX] = "CALL ";
-    size_t prefix = strlen(call);
-    struct faa_sql_told told;
-    if (!span->recording)
-        return;
-    if (name.n > sizeof(call) - prefix)
-        name.n = sizeof(call) - prefix;
-    if (name.n)
-        memcpy(call + prefix, name.p, name.n);
-    faa_sql_tell_cached((struct faa_str){call, prefix + name.n}, 0, &told);
-    told.summary_len =
-        (uint16_t)(told.procedure_len ? told.procedure + told.procedure_len : strlen("CALL"));
-    set_summary(span, &told, 0);
 }
 
 void faa_db_set_server(PyObject *operation, const struct faa_db_system *system, PyObject *host,

@@ -28,11 +28,9 @@ PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope);
 int faa_db_is_inside(void);
 
 /// Name, summary, operation, text (as FAA_DB_QUERY_TEXT says) and the called procedure of an SQL
-/// statement. `batch`: how often it is executed in one call, when that is more than once.
+/// statement. `batch`: how often it is executed in one call, when that is more than once. A driver
+/// that calls a procedure by its name alone tells it as `CALL name(?, ?)`, or as what it sends.
 void faa_db_set_statement(PyObject *operation, struct faa_str sql, Py_ssize_t batch);
-
-/// The same for the call of a stored procedure by its name alone, as PEP 249's callproc does it.
-void faa_db_set_procedure(PyObject *operation, struct faa_str name);
 
 /// Where the database is: str objects and an int, borrowed; NULL or any other type for unknown.
 void faa_db_set_server(PyObject *operation, const struct faa_db_system *system, PyObject *host,
