@@ -5,6 +5,13 @@
 
 #include <stdint.h>
 
+/// FAA_DB_QUERY_TEXT: what db.query.text holds.
+enum faa_query_text {
+    FAA_QUERY_TEXT_SANITIZED,
+    FAA_QUERY_TEXT_RAW, ///< The statement as it is, and the messages of drivers, too.
+    FAA_QUERY_TEXT_OFF  ///< There is none.
+};
+
 /// FAA_FASTAPI_SPANS, bits.
 enum {
     FAA_STEP_DEPENDENCIES = 1 << 0,
@@ -15,13 +22,6 @@ enum {
     FAA_STEP_SLOW_DEPENDENCY = 1 << 5, ///< Chosen together with FAA_STEP_DEPENDENCIES, too.
     FAA_STEP_DEFAULT = FAA_STEP_VALIDATION | FAA_STEP_BACKGROUND_TASK | FAA_STEP_SLOW_DEPENDENCY,
     FAA_STEP_ALL = (1 << 6) - 1
-};
-
-/// FAA_DB_QUERY_TEXT: what db.query.text holds.
-enum faa_query_text {
-    FAA_QUERY_TEXT_SANITIZED,
-    FAA_QUERY_TEXT_RAW, ///< The statement as it is, and the messages of drivers, too.
-    FAA_QUERY_TEXT_OFF  ///< There is none.
 };
 
 struct faa_settings {
