@@ -24,9 +24,9 @@ import hooks
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
 
-ROUNDS = 60  # Blocks of each kind, in turn.
-CALLS = 60  # In a block.
-SETTLING = 15  # Before a block is measured: the interpreter adapts to the change of functions.
+ROUNDS = 80  # Blocks of each kind, in turn.
+CALLS = 40  # In a block.
+SETTLING = 25  # Before a block is measured: the interpreter adapts to the change of functions.
 
 COLLECTOR = os.environ["BENCH_COLLECTOR"]
 ROWS = re.compile(os.environ.get("BENCH_ROWS", ""))
@@ -68,29 +68,32 @@ def measure(block: Block) -> float:
     return (time.thread_time_ns() - start) / CALLS / 1000
 
 
+def low(values: list[float]) -> float:
+    """Whatever else the machine does only ever adds: the quiet fifth of the blocks tells most."""
+    return statistics.quantiles(values, n=5)[0]
+
+
 def show(what: str, packages: str, published: Published, block: Block) -> None:
-    """Prints a row. Whatever else the machine does only ever adds: the quiet tenth of the blocks
-    tells most."""
+    """Prints a row."""
     found = hooks.find(tuple(packages.split()))
-    results: dict[str, list[float]] = {"bare": [], "ours": [], "published": []}
+    bare, agent, theirs = [], [], []
     for _ in range(ROUNDS):
         hooks.take_out(found)
-        results["bare"].append(measure(block))
+        bare.append(measure(block))
         published.on()
-        results["published"].append(measure(block))
+        theirs.append(measure(block))
         published.off()
         hooks.put_back(found)
-        if found:
-            results["ours"].append(measure(block))
+        agent.append(measure(block))
     published.stop()
-    low = {k: statistics.quantiles(v, n=10)[0] for k, v in results.items() if v}
-    theirs = low["published"] - low["bare"]
-    row = f"{what:36} {low['bare']:9.2f}"
+    # A machine that grows slower for a while does so for all blocks of a round.
+    added = statistics.median(a - b for a, b in zip(agent, bare, strict=True))
+    published_added = statistics.median(t - b for t, b in zip(theirs, bare, strict=True))
     if not found:
-        print(f"{row} {'no hooks':>9} {theirs:10.2f}", flush=True)
+        print(f"{what:36} {low(bare):9.2f} {'no hooks':>9} {published_added:10.2f}", flush=True)
         return
-    ours = low["ours"] - low["bare"]
-    print(f"{row} {ours:9.2f} {theirs:10.2f} {theirs / ours if ours > 0 else 0:6.1f}", flush=True)
+    ratio = f"{published_added / added:6.1f}" if added > 0 else ""
+    print(f"{what:36} {low(bare):9.2f} {added:9.2f} {published_added:10.2f} {ratio}", flush=True)
 
 
 def times(call: Callable[[], Any]) -> Block:
