@@ -2,11 +2,13 @@
 // The span of a database operation.
 #include "instrumentors/db_client.h"
 
+#include "instrumentors/settings.h"
 #include "python/err.h"
 #include "python/exception.h"
-#include "span/sql.h"
+#include "span/message.h"
+#include "span/sql_cache.h"
 
-enum { QUERY_MAX = 4096, TYPE_MAX = 256, MESSAGE_MAX = 512 };
+enum { TYPE_MAX = 256, MESSAGE_MAX = 512 };
 
 const struct faa_db_system faa_db_mariadb = {FAA_STR("mariadb"), 3306};
 const struct faa_db_system faa_db_mssql = {FAA_STR("microsoft.sql_server"), 1433};
@@ -31,6 +33,7 @@ PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope)
     if (object) {
         struct faa_pyspan *s = faa_pyspan(object);
         s->owner = &owner;
+        s->extra = (void *)(uintptr_t)system; // Read only, and not ours to free.
         faa_context_start_child(&s->span, FAA_KIND_CLIENT, scope);
         faa_span_set_name(&s->span, system->name);
         faa_span_set_str(&s->span, FAA_KEY_DB_SYSTEM_NAME, system->name);
@@ -47,27 +50,57 @@ int faa_db_is_inside(void)
     return inside;
 }
 
-// A batch says so in front of its summary and operation.
+// A batch says so in front of its summary and operation; what does not fit is left out whole.
+static size_t put_name(char out[FAA_SQL_SUMMARY_MAX], const struct faa_sql_told *told, int batch)
+{
+    size_t prefix = batch ? strlen("BATCH ") : 0, n = told->summary_len;
+    if (n > FAA_SQL_SUMMARY_MAX - 1 - prefix)
+        for (n = FAA_SQL_SUMMARY_MAX - 1 - prefix; n > 0 && told->summary[n] != ' ';)
+            n--;
+    memcpy(out, "BATCH ", prefix);
+    memcpy(out + prefix, told->summary, n);
+    return prefix + n;
+}
+
+static void set_summary(struct faa_span *span, const struct faa_sql_told *told, int batch)
+{
+    char buffer[FAA_SQL_SUMMARY_MAX];
+    if (told->summary_len == 0)
+        return;
+    struct faa_str name = {buffer, put_name(buffer, told, batch)};
+    struct faa_str plain = {told->summary, told->summary_len};
+    struct faa_str verb = {buffer, (batch ? strlen("BATCH ") : 0) + faa_sql_operation(plain).n};
+    faa_span_set_name(span, name);
+    faa_span_set_str(span, FAA_KEY_DB_QUERY_SUMMARY, name);
+    faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, verb);
+    if (told->procedure_len)
+        faa_span_set_str(span, FAA_KEY_DB_STORED_PROCEDURE_NAME,
+                         (struct faa_str){told->summary + told->procedure, told->procedure_len});
+}
+
+// Where a text in double quotes can be nothing but a name.
+static int has_quoted_names(const struct faa_db_system *system)
+{
+    return system == &faa_db_postgresql || system == &faa_db_oracle;
+}
+
 void faa_db_set_statement(PyObject *operation, struct faa_str sql, Py_ssize_t batch)
 {
     struct faa_span *span = span_of(operation);
-    char text[QUERY_MAX], summary[FAA_SQL_SUMMARY_MAX] = "BATCH ";
+    struct faa_sql_told told;
     if (!span->recording)
         return;
-    size_t prefix = batch > 1 ? strlen(summary) : 0;
-    struct faa_str plain = {summary + prefix, 0};
-    plain.n = faa_sql_summary(sql, summary + prefix, sizeof(summary) - prefix);
-    if (plain.n) {
-        struct faa_str name = {summary, prefix + plain.n};
-        struct faa_str verb = {summary, prefix + faa_sql_operation(plain).n};
-        faa_span_set_name(span, name);
-        faa_span_set_str(span, FAA_KEY_DB_QUERY_SUMMARY, name);
-        faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, verb);
-    }
+    unsigned flags = faa_settings.query_text == FAA_QUERY_TEXT_SANITIZED ? FAA_SQL_TELL_TEXT : 0;
+    if (has_quoted_names(faa_pyspan(operation)->extra))
+        flags |= FAA_SQL_QUOTED_NAMES;
+    faa_sql_tell_cached(sql, flags, &told);
+    set_summary(span, &told, batch > 1);
     if (batch > 1)
         faa_span_set_int(span, FAA_KEY_DB_OPERATION_BATCH_SIZE, batch);
-    size_t n = faa_sql_sanitize(sql, text, sizeof(text));
-    faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, (struct faa_str){text, n});
+    if (faa_settings.query_text == FAA_QUERY_TEXT_SANITIZED)
+        faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, (struct faa_str){told.text, told.text_len});
+    else if (faa_settings.query_text == FAA_QUERY_TEXT_RAW)
+        faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, sql);
 }
 
 void faa_db_set_server(PyObject *operation, const struct faa_db_system *system, PyObject *host,
@@ -101,11 +134,7 @@ static void fail(struct faa_span *span, PyObject *error)
     char type[TYPE_MAX], message[MESSAGE_MAX];
     PyObject *text = PyObject_Str(error);
     faa_err_discard();
-    struct faa_str line = faa_text(text);
-    const char *newline = line.n ? memchr(line.p, '\n', line.n) : NULL;
-    if (newline)
-        line.n = (size_t)(newline - line.p);
-    size_t n = faa_sql_sanitize(line, message, sizeof(message));
+    size_t n = faa_message_redact_driver(faa_text(text), message, sizeof(message));
     faa_span_set_status(span, FAA_STATUS_ERROR, (struct faa_str){message, n});
     n = faa_exception_type(error, type, sizeof(type));
     faa_span_set_str(span, FAA_KEY_ERROR_TYPE, (struct faa_str){type, n});
