@@ -211,7 +211,7 @@ const struct faa_instrumentor faa_instrumentor_redis = {
             .attributes = "db.system.name db.namespace db.operation.name db.operation.batch.size "
                           "db.query.text db.stored_procedure.name db.response.status_code "
                           "server.address server.port error.type faa.event_loop.blocking",
-            .switches = "",
+            .switches = "FAA_DB_QUERY_TEXT",
         },
 };
 

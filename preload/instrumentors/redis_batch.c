@@ -92,9 +92,7 @@ void faa_redis_describe_batch(PyObject *operation, PyObject *commands, int is_tr
         n += b.first.name_len;
     }
     faa_redis_set_name(operation, (struct faa_str){name, n});
-    if (b.len)
-        faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT,
-                         (struct faa_str){b.text, b.one_text ? b.first_len : b.len});
+    faa_redis_set_text(operation, (struct faa_str){b.text, b.one_text ? b.first_len : b.len});
     if (count != 1)
         faa_span_set_int(span, FAA_KEY_DB_OPERATION_BATCH_SIZE, count);
     if (b.is_wordy)

@@ -4,6 +4,7 @@
 
 #include "instrumentors/db_client.h"
 #include "instrumentors/redis_error.h"
+#include "instrumentors/settings.h"
 #include "python/awaitable.h"
 #include "python/blocking.h"
 #include "python/err.h"
@@ -64,6 +65,14 @@ void faa_redis_set_name(PyObject *operation, struct faa_str name)
     faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, name);
 }
 
+// FAA_DB_QUERY_TEXT=raw is about statements, in which the application may have left no values: a
+// command always has them.
+void faa_redis_set_text(PyObject *operation, struct faa_str text)
+{
+    if (text.n && faa_settings.query_text != FAA_QUERY_TEXT_OFF)
+        faa_span_set_str(&faa_pyspan(operation)->span, FAA_KEY_DB_QUERY_TEXT, text);
+}
+
 void faa_redis_describe_command(PyObject *operation, const struct faa_redis_words *words)
 {
     struct faa_span *span = &faa_pyspan(operation)->span;
@@ -76,8 +85,8 @@ void faa_redis_describe_command(PyObject *operation, const struct faa_redis_word
         return;
     }
     faa_redis_set_name(operation, name);
-    size_t n = faa_redis_text(&command, text, sizeof(text));
-    faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, (struct faa_str){text, n});
+    faa_redis_set_text(operation,
+                       (struct faa_str){text, faa_redis_text(&command, text, sizeof(text))});
     if (faa_redis_is_wordy(name)) {
         faa_redis_hide_words(operation);
         set_procedure(span, name, words->second);

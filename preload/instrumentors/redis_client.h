@@ -50,6 +50,7 @@ void faa_redis_describe_batch(PyObject *operation, PyObject *commands, int is_tr
 int faa_redis_parse_words(PyObject *first, PyObject *second, Py_ssize_t count,
                           struct faa_redis_command *command);
 void faa_redis_set_name(PyObject *operation, struct faa_str name);
+void faa_redis_set_text(PyObject *operation, struct faa_str text);
 
 /// Says that the server's words about an error are not to be told.
 void faa_redis_hide_words(PyObject *operation);

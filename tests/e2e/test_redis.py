@@ -208,6 +208,18 @@ def test_publishing_is_a_command_and_receiving_none(cases: Traced, kind: str) ->
     assert [span.name for span in children(call)] == ["PUBLISH"]
 
 
+@pytest.mark.parametrize(("choice", "text"), [("off", None), ("raw", "SET ? ?")])
+def test_the_text_can_be_left_out_and_never_has_values(
+    run: Runner, receiver: HttpReceiver, redis_server: Redis, choice: str, text: str | None
+) -> None:
+    env = {"REDIS_PORT": str(redis_server.port), "REDIS_SOCKET": redis_server.socket}
+    env |= {"FAA_DB_QUERY_TEXT": choice, **receiver.env}
+    app = Traced(run.uvicorn("redis_cases:app", env=env), receiver)
+    assert told(children(app.get("/sync/commands")))[0] == ("SET", text)
+    assert told(children(app.get("/async/pipelines")))[0] == ("PIPELINE SET", text)
+    assert b"hush" not in app.sent
+
+
 # Pipelines.
 
 
