@@ -24,14 +24,23 @@ extern const struct faa_db_system faa_db_mariadb, faa_db_mssql, faa_db_mysql, fa
 /// memory: then the call passes through.
 PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope);
 
+/// Something whose statements are no operations of the application's (a pool that resets its
+/// connection): until it has ended, faa_db_is_inside is true where it is current, and spans go
+/// under the one that was current before. It has no span of its own and is ended by faa_db_drop.
+/// New reference, or NULL when there is no memory.
+PyObject *faa_db_hide(void);
+
 /// True inside of an operation that has begun and not ended: what a driver does now has its span.
 int faa_db_is_inside(void);
+
+/// Name and operation of one that is no statement, such as "connect".
+void faa_db_set_operation(PyObject *operation, struct faa_str name);
 
 /// Name, summary, operation and text of an SQL statement. `batch`: how often it is executed in one
 /// call, when that is more than once.
 void faa_db_set_statement(PyObject *operation, struct faa_str sql, Py_ssize_t batch);
 
-/// Where the database is: str objects and an int, borrowed; NULL or any other type for unknown.
+/// Where the database is: text, and an int or text, borrowed; NULL or any other type for unknown.
 void faa_db_set_server(PyObject *operation, const struct faa_db_system *system, PyObject *host,
                        PyObject *port);
 
@@ -39,9 +48,12 @@ void faa_db_set_server(PyObject *operation, const struct faa_db_system *system, 
 void faa_db_set_namespace(PyObject *operation, struct faa_str namespace);
 
 /// Ends the span, with the end now. `error` is the driver's exception, borrowed, or NULL: its type
-/// names the failure, SQLSTATE or the vendor's code is the status code, and its first line, without
-/// what looks like a literal, the message. A cancellation is none of the operation's failures.
-/// Ending twice does nothing.
+/// names the failure, SQLSTATE or the vendor's code (MySQL's number, SQLite's name of it) is the
+/// status code, and its first line, without what looks like a literal, the message. A cancellation
+/// is none of the operation's failures. Ending twice does nothing.
 void faa_db_end(PyObject *operation, PyObject *error);
+
+/// Gives the operation up: it is over, and leaves no span.
+void faa_db_drop(PyObject *operation);
 
 #endif
