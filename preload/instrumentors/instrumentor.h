@@ -9,11 +9,18 @@
 #include "python/capi.h"
 
 #define FAA_INSTRUMENTORS(X)                                                                       \
+    X(aiomysql)                                                                                    \
+    X(aiosqlite)                                                                                   \
     X(anyio)                                                                                       \
+    X(asyncpg)                                                                                     \
     X(fastapi)                                                                                     \
     X(hypercorn)                                                                                   \
+    X(psycopg)                                                                                     \
+    X(psycopg2)                                                                                    \
+    X(pymysql)                                                                                     \
     X(requests)                                                                                    \
     X(sqlalchemy)                                                                                  \
+    X(sqlite3)                                                                                     \
     X(starlette)                                                                                   \
     X(uvicorn)
 
