@@ -39,12 +39,34 @@ PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope)
     return object;
 }
 
-int faa_db_is_inside(void)
+PyObject *faa_db_hide(void)
+{
+    int saved = errno;
+    PyObject *object = faa_pyspan_new();
+    if (object) {
+        struct faa_pyspan *s = faa_pyspan(object);
+        PyObject *current = faa_context_current();
+        s->owner = &owner;
+        faa_span_stand_for(&s->span, current ? &span_of(current)->context : NULL);
+        Py_DecRef(current);
+    }
+    errno = saved;
+    return object;
+}
+
+PyObject *faa_db_current(void)
 {
     PyObject *current = faa_context_current();
-    int inside = current && faa_pyspan(current)->owner == &owner;
+    if (current && faa_pyspan(current)->owner != &owner)
+        faa_clear(&current);
+    return current;
+}
+
+int faa_db_is_inside(void)
+{
+    PyObject *current = faa_db_current();
     Py_DecRef(current);
-    return inside;
+    return current != NULL;
 }
 
 // A batch says so in front of its summary and operation.
@@ -122,4 +144,9 @@ void faa_db_end(PyObject *operation, PyObject *error)
         fail(&s->span, error);
     faa_span_end(&s->span, 0);
     errno = saved;
+}
+
+void faa_db_drop(PyObject *operation)
+{
+    faa_pyspan(operation)->owner = NULL;
 }

@@ -85,7 +85,11 @@ void faa_pending_call_nudge(void);
     X(__self__)                                                                                    \
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
-    X(_faa_span)                                                                                   \
+    X(_ConnectionRecord__pool)                                                                     \
+    X(_dbapi_connection)                                                                           \
+    X(_dialect)                                                                                    \
+    X(_faa_database)                                                                               \
+    X(_faa_pool_wait)                                                                              \
     X(_get_running_loop)                                                                           \
     X(_native_telemetry)                                                                           \
     X(config)                                                                                      \
@@ -116,7 +120,6 @@ void faa_pending_call_nudge(void);
     X(errors)                                                                                      \
     X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
-    X(execution_context)                                                                           \
     X(f_code)                                                                                      \
     X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
@@ -133,7 +136,6 @@ void faa_pending_call_nudge(void);
     X(more_body)                                                                                   \
     X(more_trailers)                                                                               \
     X(name)                                                                                        \
-    X(original_exception)                                                                          \
     X(original_route)                                                                              \
     X(path)                                                                                        \
     X(pgcode)                                                                                      \
@@ -141,6 +143,7 @@ void faa_pending_call_nudge(void);
     X(query_string)                                                                                \
     X(raw)                                                                                         \
     X(raw_path)                                                                                    \
+    X(root_connection)                                                                             \
     X(root_path)                                                                                   \
     X(scheme)                                                                                      \
     X(send)                                                                                        \
