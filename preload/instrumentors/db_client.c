@@ -44,25 +44,31 @@ PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope)
 PyObject *faa_db_hide(void)
 {
     int saved = errno;
-    PyObject *object = faa_pyspan_new(), *current = object ? faa_context_current() : NULL;
+    PyObject *object = faa_pyspan_new();
     if (object) {
         struct faa_pyspan *s = faa_pyspan(object);
+        PyObject *current = faa_context_current();
         s->owner = &owner;
-        faa_context_start_under(&s->span, FAA_KIND_INTERNAL, NULL, current);
-        if (current)
-            faa_span_follow(&s->span, &faa_pyspan(current)->span.context);
+        faa_span_stand_for(&s->span, current ? &span_of(current)->context : NULL);
+        Py_DecRef(current);
     }
-    Py_DecRef(current);
     errno = saved;
     return object;
 }
 
-int faa_db_is_inside(void)
+PyObject *faa_db_current(void)
 {
     PyObject *current = faa_context_current();
-    int inside = current && faa_pyspan(current)->owner == &owner;
+    if (current && faa_pyspan(current)->owner != &owner)
+        faa_clear(&current);
+    return current;
+}
+
+int faa_db_is_inside(void)
+{
+    PyObject *current = faa_db_current();
     Py_DecRef(current);
-    return inside;
+    return current != NULL;
 }
 
 void faa_db_set_operation(PyObject *operation, struct faa_str name)

@@ -24,11 +24,20 @@ extern const struct faa_db_system faa_db_mariadb, faa_db_mssql, faa_db_mysql, fa
 /// memory: then the call passes through.
 PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope);
 
-/// Something whose statements are no operations of the application's (a pool that resets its
-/// connection): until it has ended, faa_db_is_inside is true where it is current, and spans go
-/// under the one that was current before. It has no span of its own and is ended by faa_db_drop.
-/// New reference, or NULL when there is no memory.
+/// Something whose statements are none of the application's (a handshake, a pool that resets its
+/// connection): while it is current, faa_db_is_inside is true, and other spans go under the one
+/// that was current before. It has no span; faa_db_drop ends it. New reference, or NULL when there
+/// is no memory.
 PyObject *faa_db_hide(void);
+
+/// The operation that is current and has not ended (new reference), or NULL.
+PyObject *faa_db_current(void);
+
+/// True for what faa_db_hide has made.
+static inline int faa_db_is_hidden(PyObject *operation)
+{
+    return faa_pyspan(operation)->span.kind != FAA_KIND_CLIENT;
+}
 
 /// True inside of an operation that has begun and not ended: what a driver does now has its span.
 int faa_db_is_inside(void);
@@ -53,7 +62,7 @@ void faa_db_set_namespace(PyObject *operation, struct faa_str namespace);
 /// is none of the operation's failures. Ending twice does nothing.
 void faa_db_end(PyObject *operation, PyObject *error);
 
-/// Gives the operation up: it is over, and leaves no span.
+/// Gives up what faa_db_begin or faa_db_hide has begun: it is over, and leaves no span.
 void faa_db_drop(PyObject *operation);
 
 #endif

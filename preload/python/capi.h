@@ -91,6 +91,12 @@ void faa_pending_call_nudge(void);
     X(_connector)                                                                                  \
     X(_exhausted)                                                                                  \
     X(_faa_span)                                                                                   \
+    X(_ConnectionRecord__pool)                                                                     \
+    X(_dbapi_connection)                                                                           \
+    X(_dialect)                                                                                    \
+    X(_faa_database)                                                                               \
+    X(_faa_pool_wait)                                                                              \
+    X(_faa_statement)                                                                              \
     X(_get_running_loop)                                                                           \
     X(_native_telemetry)                                                                           \
     X(config)                                                                                      \
@@ -111,6 +117,7 @@ void faa_pending_call_nudge(void);
     X(co_name)                                                                                     \
     X(co_qualname)                                                                                 \
     X(code)                                                                                        \
+    X(compiled)                                                                                    \
     X(connection)                                                                                  \
     X(copy)                                                                                        \
     X(cr_await)                                                                                    \
@@ -128,7 +135,6 @@ void faa_pending_call_nudge(void);
     X(errors)                                                                                      \
     X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
-    X(execution_context)                                                                           \
     X(f_code)                                                                                      \
     X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
@@ -149,7 +155,6 @@ void faa_pending_call_nudge(void);
     X(more_body)                                                                                   \
     X(more_trailers)                                                                               \
     X(name)                                                                                        \
-    X(original_exception)                                                                          \
     X(original_route)                                                                              \
     X(path)                                                                                        \
     X(pgcode)                                                                                      \
@@ -158,6 +163,7 @@ void faa_pending_call_nudge(void);
     X(query_string)                                                                                \
     X(raw)                                                                                         \
     X(raw_path)                                                                                    \
+    X(root_connection)                                                                             \
     X(root_path)                                                                                   \
     X(scheme)                                                                                      \
     X(send)                                                                                        \
@@ -170,6 +176,7 @@ void faa_pending_call_nudge(void);
     X(status)                                                                                      \
     X(status_code)                                                                                 \
     X(strings)                                                                                     \
+    X(string)                                                                                      \
     X(tb_frame)                                                                                    \
     X(tb_lineno)                                                                                   \
     X(tb_next)                                                                                     \
