@@ -54,7 +54,7 @@ static PyObject *begin(PyObject *dialect, PyObject *cursor, PyObject *statement,
     if (operation) {
         struct faa_span *span = &faa_pyspan(operation)->span;
         if (span->recording) {
-            faa_sqlalchemy_set_statement(operation, statement, batch, context);
+            faa_db_set_statement(operation, faa_text(statement), batch);
             faa_sqlalchemy_set_database(operation, database);
             faa_sqlalchemy_set_pool_wait(span, context);
             if (!database->is_async)
