@@ -229,7 +229,8 @@ def test_the_wait_for_a_connection_is_told(slow: Traced, pool: str) -> None:
     assert (wait.name, wait.kind, wait.status) == ("pool wait", "INTERNAL", "UNSET")
     assert wait.attributes["db.system.name"] == statement.attributes["db.system.name"] == "sqlite"
     assert wait.attributes["db.namespace"] == statement.attributes["db.namespace"]
-    assert WAITED <= (wait.end_ns - wait.start_ns) / 1000 <= call.server.attributes[CONNECTION]
+    waited = (wait.end_ns - wait.start_ns) // 1000
+    assert WAITED <= waited <= call.server.attributes[CONNECTION]
     assert wait.parent_id == statement.parent_id == call.server.span_id
     assert wait.end_ns <= statement.start_ns
     assert statement.attributes[CONNECTION] == call.server.attributes[CONNECTION]
