@@ -2,9 +2,6 @@
 """SQLAlchemy on a real PostgreSQL and a real MariaDB, by the drivers that services use."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,11 +11,10 @@ import pytest
 
 from harness.databases import DATABASE, PASSWORD, USER, MariaDB, PostgreSQL
 from harness.otlp import Span
-from harness.process import TOP
+from harness.sqlalchemy import VERSIONS, interpreter
 from harness.traced import Call, Traced, traced
 from harness.tree import one, where
 
-REQUIREMENTS_14 = Path(__file__).with_name("requirements-sqlalchemy14.txt")
 DIALECTS = {
     "psycopg": "postgresql+psycopg",
     "psycopg-async": "postgresql+psycopg",
@@ -27,8 +23,11 @@ DIALECTS = {
     "pymysql": "mysql+pymysql",
     "aiomysql-async": "mysql+aiomysql",
 }
-DRIVERS = [f"2-{name}" for name in DIALECTS] + [
-    f"1.4-{name}" for name in DIALECTS if not name.startswith("psycopg-") and name != "psycopg"
+DRIVERS = [
+    f"{version}-{name}"
+    for version in VERSIONS
+    for name, dialect in DIALECTS.items()
+    if version != "1.4" or not dialect.endswith("+psycopg")  # Which it does not know.
 ]
 ASYNC = [name for name in DRIVERS if name.endswith("-async")]
 WAIT = "faa.db.pool.wait_us"
@@ -62,13 +61,7 @@ class Servers:
             urls = {name: self.url(name) for name in names}
             folder = self.folder / str(len(self._running))
             folder.mkdir()
-            python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
-            if version == "1.4":
-                command = [TOP / "tests" / "setup" / "venv", "sqlalchemy14", REQUIREMENTS_14]
-                venv = subprocess.run(
-                    [*command, python], check=True, stdout=subprocess.PIPE, text=True
-                )
-                python = f"{venv.stdout.strip()}/bin/python"
+            python = interpreter(version)
             running = traced(
                 folder,
                 self.build,
