@@ -5,6 +5,8 @@
 #include "agent/env.h"
 #include "base/log.h"
 #include "span/http.h"
+#include "span/message.h"
+#include "span/url.h"
 
 #include <strings.h>
 
@@ -104,12 +106,47 @@ static int read_methods(void)
     return 0;
 }
 
+static enum faa_query_text read_query_text(void)
+{
+    static const char name[] = "FAA_DB_QUERY_TEXT";
+    const char *value = faa_env(name);
+    if (!value || strcasecmp(value, "sanitized") == 0)
+        return FAA_QUERY_TEXT_SANITIZED;
+    if (strcasecmp(value, "off") == 0)
+        return FAA_QUERY_TEXT_OFF;
+    if (strcasecmp(value, "raw") == 0)
+        return FAA_QUERY_TEXT_RAW;
+    faa_env_reject(name, value, "not sanitized, raw or off; using sanitized");
+    return FAA_QUERY_TEXT_SANITIZED;
+}
+
+static void read_secret_parameters(void)
+{
+    static const char name[] = "FAA_REDACT_QUERY";
+    struct faa_str rest = faa_str_of(faa_env(name)), parameter;
+    size_t count = 0;
+    while (faa_env_next(&rest, &parameter)) {
+        if (count == FAA_URL_SECRETS_MAX) {
+            faa_warn("%s: only the first %d names count", name, FAA_URL_SECRETS_MAX);
+            break;
+        }
+        if (faa_url_add_secret(parameter))
+            faa_warn("%s: %.*s can be no parameter's name, and is left out", name,
+                     parameter.n < 200 ? (int)parameter.n : 200, parameter.p);
+        else
+            count++;
+    }
+}
+
 #define CAPTURE "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_"
 
 int faa_config_read_settings(struct faa_settings *settings)
 {
     settings->websocket_messages = faa_env_bool("FAA_WEBSOCKET_MESSAGES");
     settings->fastapi_spans = read_steps();
+    settings->query_text = read_query_text();
+    faa_message_show_values(settings->query_text == FAA_QUERY_TEXT_RAW);
+    read_secret_parameters();
     settings->slow_dependency_ns =
         (uint64_t)faa_env_number("FAA_SLOW_DEPENDENCY", 100, 0, 3600000) * 1000000u;
     settings->sqlalchemy_spans = read_sqlalchemy();

@@ -2,12 +2,13 @@
 // The span of a database operation.
 #include "instrumentors/db_client.h"
 
+#include "instrumentors/settings.h"
 #include "python/err.h"
 #include "python/exception.h"
-#include "span/sql.h"
-#include "span/sql_message.h"
+#include "span/message.h"
+#include "span/sql_cache.h"
 
-enum { QUERY_MAX = 4096, TYPE_MAX = 256, MESSAGE_MAX = 512 };
+enum { TYPE_MAX = 256, MESSAGE_MAX = 512 };
 enum { MYSQL_ERROR_MIN = 1000 }; // The server's and the client's numbers begin there.
 
 const struct faa_db_system faa_db_mariadb = {FAA_STR("mariadb"), 3306};
@@ -33,6 +34,7 @@ PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope)
     if (object) {
         struct faa_pyspan *s = faa_pyspan(object);
         s->owner = &owner;
+        s->extra = (void *)(uintptr_t)system; // Read only, and not ours to free.
         faa_context_start_child(&s->span, FAA_KIND_CLIENT, scope);
         faa_span_set_name(&s->span, system->name);
         faa_span_set_str(&s->span, FAA_KEY_DB_SYSTEM_NAME, system->name);
@@ -78,27 +80,57 @@ void faa_db_set_operation(PyObject *operation, struct faa_str name)
     faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, name);
 }
 
-// A batch says so in front of its summary and operation.
+// A batch says so in front of its summary and operation; what does not fit is left out whole.
+static size_t put_name(char out[FAA_SQL_SUMMARY_MAX], const struct faa_sql_told *told, int batch)
+{
+    size_t prefix = batch ? strlen("BATCH ") : 0, n = told->summary_len;
+    if (n > FAA_SQL_SUMMARY_MAX - 1 - prefix)
+        for (n = FAA_SQL_SUMMARY_MAX - 1 - prefix; n > 0 && told->summary[n] != ' ';)
+            n--;
+    memcpy(out, "BATCH ", prefix);
+    memcpy(out + prefix, told->summary, n);
+    return prefix + n;
+}
+
+static void set_summary(struct faa_span *span, const struct faa_sql_told *told, int batch)
+{
+    char buffer[FAA_SQL_SUMMARY_MAX];
+    if (told->summary_len == 0)
+        return;
+    struct faa_str name = {buffer, put_name(buffer, told, batch)};
+    struct faa_str plain = {told->summary, told->summary_len};
+    struct faa_str verb = {buffer, (batch ? strlen("BATCH ") : 0) + faa_sql_operation(plain).n};
+    faa_span_set_name(span, name);
+    faa_span_set_str(span, FAA_KEY_DB_QUERY_SUMMARY, name);
+    faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, verb);
+    if (told->procedure_len)
+        faa_span_set_str(span, FAA_KEY_DB_STORED_PROCEDURE_NAME,
+                         (struct faa_str){told->summary + told->procedure, told->procedure_len});
+}
+
+// Where a text in double quotes can be nothing but a name.
+static int has_quoted_names(const struct faa_db_system *system)
+{
+    return system == &faa_db_postgresql || system == &faa_db_oracle;
+}
+
 void faa_db_set_statement(PyObject *operation, struct faa_str sql, Py_ssize_t batch)
 {
     struct faa_span *span = span_of(operation);
-    char text[QUERY_MAX], summary[FAA_SQL_SUMMARY_MAX] = "BATCH ";
+    struct faa_sql_told told;
     if (!span->recording)
         return;
-    size_t prefix = batch > 1 ? strlen(summary) : 0;
-    struct faa_str plain = {summary + prefix, 0};
-    plain.n = faa_sql_summary(sql, summary + prefix, sizeof(summary) - prefix);
-    if (plain.n) {
-        struct faa_str name = {summary, prefix + plain.n};
-        struct faa_str verb = {summary, prefix + faa_sql_operation(plain).n};
-        faa_span_set_name(span, name);
-        faa_span_set_str(span, FAA_KEY_DB_QUERY_SUMMARY, name);
-        faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, verb);
-    }
+    unsigned flags = faa_settings.query_text == FAA_QUERY_TEXT_SANITIZED ? FAA_SQL_TELL_TEXT : 0;
+    if (has_quoted_names(faa_pyspan(operation)->extra))
+        flags |= FAA_SQL_QUOTED_NAMES;
+    faa_sql_tell_cached(sql, flags, &told);
+    set_summary(span, &told, batch > 1);
     if (batch > 1)
         faa_span_set_int(span, FAA_KEY_DB_OPERATION_BATCH_SIZE, batch);
-    size_t n = faa_sql_sanitize(sql, text, sizeof(text));
-    faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, (struct faa_str){text, n});
+    if (faa_settings.query_text == FAA_QUERY_TEXT_SANITIZED)
+        faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, (struct faa_str){told.text, told.text_len});
+    else if (faa_settings.query_text == FAA_QUERY_TEXT_RAW)
+        faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, sql);
 }
 
 // libpq gives the port as text.
@@ -130,27 +162,26 @@ void faa_db_set_namespace(PyObject *operation, struct faa_str namespace)
         faa_span_set_str(span_of(operation), FAA_KEY_DB_NAMESPACE, namespace);
 }
 
-// MySQL's drivers give number and text of the server's (or client's) error as the exception's
-// arguments. Both are borrowed from `*args`, a new reference. 0, or -1 when it is no such
-// exception: an OSError has a number too, which is none of the database's.
-static int mysql_error(PyObject *error, PyObject **args, long long *number, PyObject **text)
+// MySQL's drivers give the number of the server's (or client's) error and a text as the exception's
+// arguments; 0 when it is no such exception. An OSError has a number too, none of the database's.
+static long long mysql_number(PyObject *error)
 {
+    PyObject *args;
     if (PyErr_GivenExceptionMatches(error, PyExc_OSError) ||
-        faa_getattr(error, FAA_NAME(args), args) != 1)
-        return -1;
-    *number = faa_int(faa_sequence_item(*args, 0), 0);
-    *text = faa_sequence_item(*args, 1);
-    if (*number >= MYSQL_ERROR_MIN && *number <= UINT16_MAX && faa_text(*text).n)
+        faa_getattr(error, FAA_NAME(args), &args) != 1)
         return 0;
-    faa_clear(args);
-    return -1;
+    long long number = faa_int(faa_sequence_item(args, 0), 0);
+    int has_text = faa_text(faa_sequence_item(args, 1)).n > 0;
+    Py_DecRef(args);
+    return has_text && number >= MYSQL_ERROR_MIN && number <= UINT16_MAX ? number : 0;
 }
 
-// SQLSTATE where the driver has it: psycopg 3 and asyncpg, then psycopg2. `number`: MySQL's, or 0.
-static void set_status_code(struct faa_span *span, PyObject *error, long long number)
+// SQLSTATE where the driver has it: psycopg 3 and asyncpg, then psycopg2.
+static void set_status_code(struct faa_span *span, PyObject *error)
 {
     PyObject *code;
     char digits[24];
+    long long number = mysql_number(error);
     if (number) {
         int n = snprintf(digits, sizeof(digits), "%lld", number);
         faa_span_set_str(span, FAA_KEY_DB_RESPONSE_STATUS_CODE,
@@ -167,19 +198,14 @@ static void set_status_code(struct faa_span *span, PyObject *error, long long nu
 static void fail(struct faa_span *span, PyObject *error)
 {
     char type[TYPE_MAX], message[MESSAGE_MAX];
-    long long number = 0;
-    PyObject *args = NULL, *text = NULL;
-    if (mysql_error(error, &args, &number, &text)) {
-        number = 0;
-        args = text = PyObject_Str(error);
-        faa_err_discard();
-    }
-    size_t length = faa_sql_message(faa_text(text), message, sizeof(message));
-    faa_span_set_status(span, FAA_STATUS_ERROR, (struct faa_str){message, length});
-    size_t n = faa_exception_type(error, type, sizeof(type));
+    PyObject *text = PyObject_Str(error);
+    faa_err_discard();
+    size_t n = faa_message_redact_driver(faa_text(text), message, sizeof(message));
+    faa_span_set_status(span, FAA_STATUS_ERROR, (struct faa_str){message, n});
+    n = faa_exception_type(error, type, sizeof(type));
     faa_span_set_str(span, FAA_KEY_ERROR_TYPE, (struct faa_str){type, n});
-    set_status_code(span, error, number);
-    Py_DecRef(args);
+    set_status_code(span, error);
+    Py_DecRef(text);
 }
 
 void faa_db_end(PyObject *operation, PyObject *error)

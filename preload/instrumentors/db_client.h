@@ -45,8 +45,9 @@ int faa_db_is_inside(void);
 /// Name and operation of one that is no statement, such as "connect".
 void faa_db_set_operation(PyObject *operation, struct faa_str name);
 
-/// Name, summary, operation and text of an SQL statement. `batch`: how often it is executed in one
-/// call, when that is more than once.
+/// Name, summary, operation, text (as FAA_DB_QUERY_TEXT says) and the called procedure of an SQL
+/// statement. `batch`: how often it is executed in one call, when that is more than once. A driver
+/// that calls a procedure by its name alone tells it as `CALL name(?, ?)`, or as what it sends.
 void faa_db_set_statement(PyObject *operation, struct faa_str sql, Py_ssize_t batch);
 
 /// Where the database is: text, and an int or text, borrowed; NULL or any other type for unknown.
@@ -58,7 +59,7 @@ void faa_db_set_namespace(PyObject *operation, struct faa_str namespace);
 
 /// Ends the span, with the end now. `error` is the driver's exception, borrowed, or NULL: its type
 /// names the failure, SQLSTATE or the vendor's code (MySQL's number, SQLite's name of it) is the
-/// status code, and its first line, without what looks like a literal, the message. A cancellation
+/// status code, and its first line, without what may be a value, the message. A cancellation
 /// is none of the operation's failures. Ending twice does nothing.
 void faa_db_end(PyObject *operation, PyObject *error);
 

@@ -146,7 +146,7 @@ static void end_call(PyObject *operation, PyObject *result, int only_failures)
 }
 
 // The ops of what runs later. The operation begins when that does, and one that never ran leaves no
-// span: `extra` says which.
+// span: `extra`, with which db_client is done when the call has been made, says which.
 
 static char has_run, fails_only;
 
@@ -162,10 +162,11 @@ static void enter(PyObject *operation)
 static void leave(PyObject *operation, enum faa_outcome outcome, PyObject *value)
 {
     const void *extra = faa_pyspan(operation)->extra;
+    int runs = extra == &has_run || extra == &fails_only;
     PyObject *error = outcome == FAA_RAISED ? value : NULL;
     if (error && PyErr_GivenExceptionMatches(error, PyExc_StopAsyncIteration))
         error = NULL; // The end of an iteration.
-    if (extra)
+    if (runs)
         end(operation, error, extra == &fails_only);
     else
         faa_db_drop(operation);

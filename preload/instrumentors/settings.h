@@ -5,6 +5,13 @@
 
 #include <stdint.h>
 
+/// FAA_DB_QUERY_TEXT: what db.query.text holds.
+enum faa_query_text {
+    FAA_QUERY_TEXT_SANITIZED,
+    FAA_QUERY_TEXT_RAW, ///< The statement as it is, and the messages of drivers, too.
+    FAA_QUERY_TEXT_OFF  ///< There is none.
+};
+
 /// FAA_FASTAPI_SPANS, bits.
 enum {
     FAA_STEP_DEPENDENCIES = 1 << 0,
@@ -37,6 +44,7 @@ struct faa_settings {
     const char *urllib3_excluded_urls, *urllib_excluded_urls;
     const char *capture_request_headers, *capture_response_headers, *sanitize_fields;
     const char *capture_client_request_headers, *capture_client_response_headers;
+    enum faa_query_text query_text;
     int websocket_messages;      ///< FAA_WEBSOCKET_MESSAGES: each message is a span.
     uint64_t slow_dependency_ns; ///< FAA_SLOW_DEPENDENCY: the shortest that is told; 0: every one.
     /// FAA_SLOW_POOL_WAIT: the shortest wait for a connection, or for making one, that is told.

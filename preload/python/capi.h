@@ -81,6 +81,7 @@ void faa_pending_call_nudge(void);
     X(__file__)                                                                                    \
     X(__init__)                                                                                    \
     X(__module__)                                                                                  \
+    X(__mro__)                                                                                     \
     X(__name__)                                                                                    \
     X(__qualname__)                                                                                \
     X(__self__)                                                                                    \
