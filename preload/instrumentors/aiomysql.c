@@ -36,8 +36,9 @@ const struct faa_instrumentor faa_instrumentor_aiomysql = {
             .versions = "0.1 to 0.3",
             .spans = "one per statement, called procedure and connect; none under SQLAlchemy",
             .attributes = "db.system.name db.namespace db.operation.name db.operation.batch.size "
-                          "db.query.text db.query.summary db.response.status_code error.type "
+                          "db.query.text db.query.summary db.response.status_code "
+                          "db.stored_procedure.name error.type "
                           "server.address server.port",
-            .switches = "",
+            .switches = "FAA_DB_QUERY_TEXT",
         },
 };

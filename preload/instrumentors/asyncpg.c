@@ -188,8 +188,9 @@ const struct faa_instrumentor faa_instrumentor_asyncpg = {
             .spans = "one per statement (prepared ones and cursors too), COPY and connect; none "
                      "under SQLAlchemy",
             .attributes = "db.system.name db.namespace db.operation.name db.operation.batch.size "
-                          "db.query.text db.query.summary db.response.status_code error.type "
+                          "db.query.text db.query.summary db.response.status_code "
+                          "db.stored_procedure.name error.type "
                           "server.address server.port",
-            .switches = "",
+            .switches = "FAA_DB_QUERY_TEXT",
         },
 };

@@ -79,8 +79,9 @@ const struct faa_instrumentor faa_instrumentor_psycopg = {
             .versions = "3.0 to 3.3",
             .spans = "one per statement, COPY and connect, sync and async; none under SQLAlchemy",
             .attributes = "db.system.name db.namespace db.operation.name db.operation.batch.size "
-                          "db.query.text db.query.summary db.response.status_code error.type "
-                          "server.address server.port",
-            .switches = "",
+                          "db.query.text db.query.summary db.response.status_code "
+                          "db.stored_procedure.name error.type "
+                          "server.address server.port faa.event_loop.blocking",
+            .switches = "FAA_DB_QUERY_TEXT",
         },
 };

@@ -73,8 +73,9 @@ const struct faa_instrumentor faa_instrumentor_psycopg2 = {
             .versions = "2.9",
             .spans = "one per statement, COPY, called function and connect; none under SQLAlchemy",
             .attributes = "db.system.name db.namespace db.operation.name db.operation.batch.size "
-                          "db.query.text db.query.summary db.response.status_code error.type "
-                          "server.address server.port",
-            .switches = "",
+                          "db.query.text db.query.summary db.response.status_code "
+                          "db.stored_procedure.name error.type "
+                          "server.address server.port faa.event_loop.blocking",
+            .switches = "FAA_DB_QUERY_TEXT",
         },
 };

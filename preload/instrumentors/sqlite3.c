@@ -43,7 +43,8 @@ const struct faa_instrumentor faa_instrumentor_sqlite3 = {
             .versions = "of Python 3.9 to 3.14",
             .spans = "one per statement or script, and per failed connect; none under SQLAlchemy",
             .attributes = "db.system.name db.namespace db.operation.name db.operation.batch.size "
-                          "db.query.text db.query.summary db.response.status_code error.type",
-            .switches = "",
+                          "db.query.text db.query.summary db.response.status_code "
+                          "db.stored_procedure.name error.type faa.event_loop.blocking",
+            .switches = "FAA_DB_QUERY_TEXT",
         },
 };

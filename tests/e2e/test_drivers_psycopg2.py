@@ -102,7 +102,7 @@ CONSTANT = ("SELECT", "SELECT ?", "UNSET")
         (
             "/composed",
             [[2]],
-            [("SELECT goods", 'SELECT ? FROM "goods" WHERE name = ?', "UNSET")],
+            [("SELECT goods", 'SELECT "id" FROM "goods" WHERE name = ?', "UNSET")],
         ),
         (
             "/factories",
