@@ -9,6 +9,7 @@
 #include "span/sql_cache.h"
 
 enum { TYPE_MAX = 256, MESSAGE_MAX = 512 };
+enum { MYSQL_ERROR_MIN = 1000 }; // The server's and the client's numbers begin there.
 
 const struct faa_db_system faa_db_mariadb = {FAA_STR("mariadb"), 3306};
 const struct faa_db_system faa_db_mssql = {FAA_STR("microsoft.sql_server"), 1433};
@@ -42,12 +43,41 @@ PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope)
     return object;
 }
 
-int faa_db_is_inside(void)
+PyObject *faa_db_hide(void)
+{
+    int saved = errno;
+    PyObject *object = faa_pyspan_new();
+    if (object) {
+        struct faa_pyspan *s = faa_pyspan(object);
+        PyObject *current = faa_context_current();
+        s->owner = &owner;
+        faa_span_stand_for(&s->span, current ? &span_of(current)->context : NULL);
+        Py_DecRef(current);
+    }
+    errno = saved;
+    return object;
+}
+
+PyObject *faa_db_current(void)
 {
     PyObject *current = faa_context_current();
-    int inside = current && faa_pyspan(current)->owner == &owner;
+    if (current && faa_pyspan(current)->owner != &owner)
+        faa_clear(&current);
+    return current;
+}
+
+int faa_db_is_inside(void)
+{
+    PyObject *current = faa_db_current();
     Py_DecRef(current);
-    return inside;
+    return current != NULL;
+}
+
+void faa_db_set_operation(PyObject *operation, struct faa_str name)
+{
+    struct faa_span *span = span_of(operation);
+    faa_span_set_name(span, name);
+    faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, name);
 }
 
 // A batch says so in front of its summary and operation; what does not fit is left out whole.
@@ -103,11 +133,24 @@ void faa_db_set_statement(PyObject *operation, struct faa_str sql, Py_ssize_t ba
         faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, sql);
 }
 
+// libpq gives the port as text.
+static long long port_number(PyObject *port)
+{
+    struct faa_str text = faa_text(port);
+    long long number = text.n ? 0 : faa_int(port, 0);
+    for (size_t i = 0; i < text.n && number <= UINT16_MAX; i++) {
+        if (text.p[i] < '0' || text.p[i] > '9')
+            return 0;
+        number = number * 10 + (text.p[i] - '0');
+    }
+    return number <= UINT16_MAX ? number : 0;
+}
+
 void faa_db_set_server(PyObject *operation, const struct faa_db_system *system, PyObject *host,
                        PyObject *port)
 {
     struct faa_span *span = span_of(operation);
-    long long number = faa_int(port, 0);
+    long long number = port_number(port);
     faa_span_set_py(span, FAA_KEY_SERVER_ADDRESS, host);
     if (number > 0 && number != system->default_port && faa_text(host).n)
         faa_span_set_int(span, FAA_KEY_SERVER_PORT, number);
@@ -119,12 +162,35 @@ void faa_db_set_namespace(PyObject *operation, struct faa_str namespace)
         faa_span_set_str(span_of(operation), FAA_KEY_DB_NAMESPACE, namespace);
 }
 
+// MySQL's drivers give the number of the server's (or client's) error and a text as the exception's
+// arguments; 0 when it is no such exception. An OSError has a number too, none of the database's.
+static long long mysql_number(PyObject *error)
+{
+    PyObject *args;
+    if (PyErr_GivenExceptionMatches(error, PyExc_OSError) ||
+        faa_getattr(error, FAA_NAME(args), &args) != 1)
+        return 0;
+    long long number = faa_int(faa_sequence_item(args, 0), 0);
+    int has_text = faa_text(faa_sequence_item(args, 1)).n > 0;
+    Py_DecRef(args);
+    return has_text && number >= MYSQL_ERROR_MIN && number <= UINT16_MAX ? number : 0;
+}
+
 // SQLSTATE where the driver has it: psycopg 3 and asyncpg, then psycopg2.
 static void set_status_code(struct faa_span *span, PyObject *error)
 {
     PyObject *code;
-    if (faa_getattr(error, FAA_NAME(sqlstate), &code) != 1)
-        faa_getattr(error, FAA_NAME(pgcode), &code);
+    char digits[24];
+    long long number = mysql_number(error);
+    if (number) {
+        int n = snprintf(digits, sizeof(digits), "%lld", number);
+        faa_span_set_str(span, FAA_KEY_DB_RESPONSE_STATUS_CODE,
+                         (struct faa_str){digits, (size_t)n});
+        return;
+    }
+    if (faa_getattr(error, FAA_NAME(sqlstate), &code) != 1 &&
+        faa_getattr(error, FAA_NAME(pgcode), &code) != 1)
+        faa_getattr(error, FAA_NAME(sqlite_errorname), &code);
     faa_span_set_py(span, FAA_KEY_DB_RESPONSE_STATUS_CODE, code);
     Py_DecRef(code);
 }
@@ -151,4 +217,10 @@ void faa_db_end(PyObject *operation, PyObject *error)
         fail(&s->span, error);
     faa_span_end(&s->span, 0);
     errno = saved;
+}
+
+// The span is abandoned when its object dies.
+void faa_db_drop(PyObject *operation)
+{
+    faa_pyspan(operation)->owner = NULL;
 }

@@ -9,15 +9,22 @@
 #include "python/capi.h"
 
 #define FAA_INSTRUMENTORS(X)                                                                       \
+    X(aiomysql)                                                                                    \
+    X(aiosqlite)                                                                                   \
     X(anyio)                                                                                       \
+    X(asyncpg)                                                                                     \
     X(fastapi)                                                                                     \
     X(hypercorn)                                                                                   \
+    X(psycopg)                                                                                     \
+    X(psycopg2)                                                                                    \
+    X(pymysql)                                                                                     \
     X(redis)                                                                                       \
     X(redis_asyncio)                                                                               \
     X(redis_cluster)                                                                               \
     X(redis_cluster_asyncio)                                                                       \
     X(requests)                                                                                    \
     X(sqlalchemy)                                                                                  \
+    X(sqlite3)                                                                                     \
     X(starlette)                                                                                   \
     X(uvicorn)
 

@@ -44,6 +44,7 @@
 PyAPI_FUNC(PyObject *) PyContextVar_New(const char *name, PyObject *default_value);
 PyAPI_FUNC(int) PyContextVar_Get(PyObject *var, PyObject *default_value, PyObject **value);
 PyAPI_FUNC(PyObject *) PyContextVar_Set(PyObject *var, PyObject *value);
+PyAPI_FUNC(PyObject *) PyContext_CopyCurrent(void);
 PyAPI_FUNC(PyObject *) _PyObject_GC_New(PyTypeObject *type);
 PyAPI_FUNC(PyObject *) PyMethod_New(PyObject *function, PyObject *self);
 PyAPI_FUNC(const char *) PyUnicode_AsUTF8AndSize(PyObject *unicode, Py_ssize_t *size);
@@ -75,6 +76,7 @@ void faa_pending_call_nudge(void);
 
 /// Names that we look up, interned once.
 #define FAA_NAMES(X)                                                                               \
+    X(_ConnectionRecord__pool)                                                                     \
     X(__call__)                                                                                    \
     X(__code__)                                                                                    \
     X(__file__)                                                                                    \
@@ -86,17 +88,28 @@ void faa_pending_call_nudge(void);
     X(__self__)                                                                                    \
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
+    X(_addr)                                                                                       \
     X(_command_queue)                                                                              \
     X(_command_stack)                                                                              \
+    X(_connection)                                                                                 \
+    X(_connector)                                                                                  \
+    X(_dbapi_connection)                                                                           \
+    X(_dialect)                                                                                    \
     X(_execution_strategy)                                                                         \
+    X(_exhausted)                                                                                  \
     X(_explicit_transaction)                                                                       \
+    X(_faa_database)                                                                               \
+    X(_faa_pool_wait)                                                                              \
     X(_faa_span)                                                                                   \
     X(_get_running_loop)                                                                           \
-    X(_native_telemetry)                                                                           \
-    X(_watching)                                                                                   \
-    X(config)                                                                                      \
     X(_initializing)                                                                               \
+    X(_native_telemetry)                                                                           \
+    X(_params)                                                                                     \
+    X(_portal_name)                                                                                \
+    X(_query)                                                                                      \
+    X(_watching)                                                                                   \
     X(args)                                                                                        \
+    X(as_string)                                                                                   \
     X(body)                                                                                        \
     X(bytes)                                                                                       \
     X(call)                                                                                        \
@@ -109,6 +122,7 @@ void faa_pending_call_nudge(void);
     X(co_qualname)                                                                                 \
     X(code)                                                                                        \
     X(command_stack)                                                                               \
+    X(config)                                                                                      \
     X(connection)                                                                                  \
     X(connection_kwargs)                                                                           \
     X(connection_pool)                                                                             \
@@ -117,6 +131,7 @@ void faa_pending_call_nudge(void);
     X(create_module)                                                                               \
     X(database)                                                                                    \
     X(db)                                                                                          \
+    X(dbname)                                                                                      \
     X(dependant)                                                                                   \
     X(dependencies)                                                                                \
     X(dependency_cache)                                                                            \
@@ -133,10 +148,14 @@ void faa_pending_call_nudge(void);
     X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
+    X(format_spec)                                                                                 \
     X(func)                                                                                        \
+    X(gen)                                                                                         \
     X(headers)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
+    X(info)                                                                                        \
+    X(interpolations)                                                                              \
     X(is_async)                                                                                    \
     X(is_transaction)                                                                              \
     X(loaded_app)                                                                                  \
@@ -147,23 +166,28 @@ void faa_pending_call_nudge(void);
     X(more_body)                                                                                   \
     X(more_trailers)                                                                               \
     X(name)                                                                                        \
-    X(original_exception)                                                                          \
     X(original_route)                                                                              \
     X(path)                                                                                        \
     X(pgcode)                                                                                      \
+    X(pgconn)                                                                                      \
     X(port)                                                                                        \
     X(query_string)                                                                                \
     X(raw)                                                                                         \
     X(raw_path)                                                                                    \
+    X(root_connection)                                                                             \
     X(root_path)                                                                                   \
     X(scheme)                                                                                      \
     X(send)                                                                                        \
     X(server)                                                                                      \
+    X(server_version)                                                                              \
     X(span)                                                                                        \
+    X(sqlite_errorname)                                                                            \
     X(sqlstate)                                                                                    \
     X(state)                                                                                       \
     X(status)                                                                                      \
     X(status_code)                                                                                 \
+    X(string)                                                                                      \
+    X(strings)                                                                                     \
     X(tb_frame)                                                                                    \
     X(tb_lineno)                                                                                   \
     X(tb_next)                                                                                     \
@@ -172,8 +196,10 @@ void faa_pending_call_nudge(void);
     X(trailers)                                                                                    \
     X(transaction)                                                                                 \
     X(type)                                                                                        \
+    X(unix_socket)                                                                                 \
     X(url)                                                                                         \
     X(use_cache)                                                                                   \
+    X(value)                                                                                       \
     X(version)                                                                                     \
     X(watching)
 

@@ -132,6 +132,10 @@ void faa_span_end(struct faa_span *span, uint64_t end_ns);
 /// its children become children of `other`, whose tracestate is not taken over.
 void faa_span_follow(struct faa_span *span, const struct faa_span_context *other);
 
+/// Makes a span that was never started (all zero up to its name) stand for `parent`, which may be
+/// NULL: it records nothing and tells nothing, and its children are children of `parent`, or roots.
+void faa_span_stand_for(struct faa_span *span, const struct faa_span_context *parent);
+
 /// Releases the span's memory; one that did not end is abandoned and leaves no record.
 void faa_span_fini(struct faa_span *span);
 
