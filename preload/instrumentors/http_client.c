@@ -80,6 +80,7 @@ static void begin_attempt(struct exchange *x, int resend_count)
 static void free_exchange(void *extra)
 {
     struct exchange *x = extra;
+    x->body_size = -1; // Nobody has read it to its end.
     if (x->phase != ENDED && x->phase != BETWEEN_ATTEMPTS)
         end_attempt(x, NULL);
     free(x);
@@ -130,17 +131,16 @@ PyObject *faa_http_client_current(void)
     return current;
 }
 
-int faa_http_client_carry(struct faa_str method, struct faa_str url)
+PyObject *faa_http_client_carry(int *again)
 {
     PyObject *exchange = faa_http_client_current();
     struct exchange *x = exchange ? exchange_of(exchange) : NULL;
-    int ours = x && x->phase != ON_ITS_WAY;
-    if (ours && x->phase == BETWEEN_ATTEMPTS)
-        faa_http_client_resend(exchange, 0, NULL, method, url, x->resend_count + 1);
-    if (ours)
+    *again = x && x->phase == BETWEEN_ATTEMPTS;
+    if (x && x->phase == ON_ITS_WAY)
+        faa_clear(&exchange);
+    else if (x)
         x->phase = ON_ITS_WAY;
-    Py_DecRef(exchange);
-    return ours;
+    return exchange;
 }
 
 int faa_http_client_is_waiting(void)
@@ -171,12 +171,9 @@ void faa_http_client_resend(PyObject *exchange, int status, PyObject *error, str
     int saved = errno;
     if (x->phase == ENDED)
         return;
-    if (x->phase != BETWEEN_ATTEMPTS) {
-        faa_http_client_set_status(exchange, status);
-        end_attempt(x, error);
-    }
+    faa_http_client_set_status(exchange, status);
+    end_attempt(x, error); // Unless it has been: then nothing happens.
     begin_attempt(x, resend_count);
-    x->phase = WAITING;
     if (!s->span.context.suppressed) {
         faa_span_fini(&s->span);
         faa_context_start_under(&s->span, FAA_KIND_CLIENT, scope, s->previous);

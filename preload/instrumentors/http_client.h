@@ -29,12 +29,12 @@ PyObject *faa_http_client_begin(const struct faa_http_client *client, struct faa
 /// The exchange that is current and has not ended (new reference), or NULL.
 PyObject *faa_http_client_current(void);
 
-/// For a client that others are built on, when it is asked to send. True when the request is the
-/// one of the current exchange: nobody has carried it yet, or an attempt has ended and this is the
-/// next one, whose span begins here. False when the caller is to begin an exchange of its own:
-/// there is none, or it is on its way already and this is another request (made by an iterator that
-/// gives the body, say).
-FAA_MUSTUSE int faa_http_client_carry(struct faa_str method, struct faa_str url);
+/// For a client that others are built on, when it is asked to send: the current exchange (new
+/// reference) when the request is its own, carried from now on. `again` says that an attempt has
+/// ended, and the caller is to begin the next one by faa_http_client_resend. NULL when the caller
+/// is to begin an exchange itself: there is none, or it is on its way already and this is another
+/// request (made by an iterator that gives the body, say).
+PyObject *faa_http_client_carry(int *again);
 
 /// True when there is a current exchange that nobody has carried yet: for a client that is built on
 /// others and may itself be what another one is built on.

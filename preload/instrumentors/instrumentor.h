@@ -15,6 +15,7 @@
     X(requests)                                                                                    \
     X(sqlalchemy)                                                                                  \
     X(starlette)                                                                                   \
+    X(urllib3)                                                                                     \
     X(uvicorn)
 
 struct faa_instrumentor {

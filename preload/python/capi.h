@@ -85,9 +85,14 @@ void faa_pending_call_nudge(void);
     X(__self__)                                                                                    \
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
+    X(_buffer)                                                                                     \
     X(_faa_span)                                                                                   \
+    X(_fp_bytes_read)                                                                              \
     X(_get_running_loop)                                                                           \
     X(_native_telemetry)                                                                           \
+    X(_original_response)                                                                          \
+    X(allow_redirects)                                                                             \
+    X(chunked)                                                                                     \
     X(config)                                                                                      \
     X(_initializing)                                                                               \
     X(body)                                                                                        \
@@ -113,6 +118,7 @@ void faa_pending_call_nudge(void);
     X(disconnected)                                                                                \
     X(effective_route_context)                                                                     \
     X(engine)                                                                                      \
+    X(error)                                                                                       \
     X(errors)                                                                                      \
     X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
@@ -121,11 +127,17 @@ void faa_pending_call_nudge(void);
     X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
+    X(fp)                                                                                          \
+    X(full_url)                                                                                    \
     X(func)                                                                                        \
+    X(get_method)                                                                                  \
     X(headers)                                                                                     \
+    X(history)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
     X(is_async)                                                                                    \
+    X(length)                                                                                      \
+    X(length_remaining)                                                                            \
     X(loaded_app)                                                                                  \
     X(loader)                                                                                      \
     X(loc)                                                                                         \
@@ -141,6 +153,11 @@ void faa_pending_call_nudge(void);
     X(query_string)                                                                                \
     X(raw)                                                                                         \
     X(raw_path)                                                                                    \
+    X(reason)                                                                                      \
+    X(req)                                                                                         \
+    X(request)                                                                                     \
+    X(response)                                                                                    \
+    X(retries)                                                                                     \
     X(root_path)                                                                                   \
     X(scheme)                                                                                      \
     X(send)                                                                                        \
