@@ -15,6 +15,7 @@
     X(requests)                                                                                    \
     X(sqlalchemy)                                                                                  \
     X(starlette)                                                                                   \
+    X(urllib)                                                                                      \
     X(urllib3)                                                                                     \
     X(uvicorn)
 
