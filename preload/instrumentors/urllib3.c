@@ -30,30 +30,48 @@ static PyObject *argument(const struct call *c, size_t position, PyObject *name)
                                            : faa_step_keyword(c->args, c->nargsf, c->kwnames, name);
 }
 
+static size_t put(char out[URL_MAX], size_t at, struct faa_str text)
+{
+    size_t n = text.n < URL_MAX - at ? text.n : URL_MAX - at;
+    if (n > 0)
+        memcpy(out + at, text.p, n);
+    return at + n;
+}
+
+// A port that does not go without saying, as `:8080`.
+static struct faa_str port_of(PyObject *pool, struct faa_str scheme, char room[24])
+{
+    PyObject *port;
+    long long usual = faa_str_eq(scheme, FAA_STR("https")) ? 443 : 80;
+    faa_getattr(pool, FAA_NAME(port), &port);
+    long long number = faa_int(port, usual);
+    Py_DecRef(port);
+    int n = number == usual ? 0 : snprintf(room, 24, ":%lld", number);
+    return (struct faa_str){room, n > 0 ? (size_t)n : 0};
+}
+
 // What a pool calls is a path on its host, or a whole URL where its host is a proxy.
 static struct faa_str put_url(PyObject *pool, struct faa_str target, char out[URL_MAX])
 {
-    PyObject *scheme, *host, *port;
-    if (target.n == 0 || target.p[0] != '/') {
-        if (memmem(target.p, target.n, "://", 3))
-            return target;
-    }
+    PyObject *scheme, *host;
+    char room[24];
+    int is_path = target.n > 0 && target.p[0] == '/';
+    if (!is_path && target.n > 0 && memmem(target.p, target.n, "://", 3))
+        return target;
     faa_getattr(pool, FAA_NAME(scheme), &scheme);
     faa_getattr(pool, FAA_NAME(host), &host);
-    faa_getattr(pool, FAA_NAME(port), &port);
     struct faa_str s = faa_text(scheme), h = faa_text(host);
-    long long usual = faa_str_eq(s, FAA_STR("https")) ? 443 : 80, at = faa_int(port, usual);
     int bare = h.n > 0 && h.p[0] != '[' && memchr(h.p, ':', h.n); // An IPv6 address.
-    char number[24] = "";
-    if (at != usual)
-        snprintf(number, sizeof(number), ":%lld", at);
-    int n = snprintf(out, URL_MAX, "%.*s://%s%.*s%s%s%s%.*s", (int)s.n, s.p, bare ? "[" : "",
-                     (int)h.n, h.p, bare ? "]" : "", number,
-                     target.n && target.p[0] == '/' ? "" : "/", (int)target.n, target.p);
+    size_t n = put(out, put(out, 0, s), FAA_STR("://"));
+    n = put(out, n, bare ? FAA_STR("[") : FAA_STR(""));
+    n = put(out, n, h);
+    n = put(out, n, bare ? FAA_STR("]") : FAA_STR(""));
+    n = put(out, n, port_of(pool, s, room));
+    n = put(out, n, is_path ? FAA_STR("") : FAA_STR("/"));
+    n = put(out, n, target);
     Py_DecRef(scheme);
     Py_DecRef(host);
-    Py_DecRef(port);
-    return (struct faa_str){out, n < 0 ? 0 : n < URL_MAX ? (size_t)n : URL_MAX - 1};
+    return (struct faa_str){out, n};
 }
 
 // How many attempts came before: a redirect to another host is a call of its own, with the history
