@@ -107,14 +107,18 @@ static PyObject *do_open_hook(PyObject *wrapped, PyObject *data, PyObject *const
     return response;
 }
 
-// The handlers of redirects and challenges open what comes next by the same opener.
+// The handlers of redirects and challenges open what comes next by the same opener, when an
+// exchange is over; while one is on its way (a body that is read from another URL), it is another
+// call.
 static PyObject *open_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
                            PyObject *kwnames)
 {
     (void)data;
     struct faa_http_call call;
     int saved = errno;
-    faa_http_call_enter(&call, FAA_NARGS(nargsf) > 0 ? args[0] : NULL, 1);
+    PyObject *exchange = faa_http_client_current();
+    faa_http_call_enter(&call, FAA_NARGS(nargsf) > 0 ? args[0] : NULL, !exchange);
+    Py_DecRef(exchange);
     errno = saved;
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
     struct faa_err e = faa_err_save();
