@@ -55,7 +55,7 @@ static void set_request(struct faa_span *span, struct faa_str method, struct faa
 
 static void fail(struct faa_span *span, PyObject *error)
 {
-    if (error && !faa_exception_is_cancellation(error))
+    if (error && span->recording && !faa_exception_is_cancellation(error))
         faa_span_record_exception(span, error);
 }
 

@@ -96,9 +96,14 @@ static void capture(PyObject *exchange, PyObject *lines)
     Py_DecRef(pairs);
 }
 
+// From here on the request is on its way, also where a client has gone around the layer that says
+// so: what an iterator that gives the body calls is another exchange.
 static void tell(PyObject *exchange, PyObject *connection)
 {
+    int again;
     PyObject *lines;
+    if (faa_http_client_is_waiting())
+        Py_DecRef(faa_http_client_carry(&again));
     if (faa_getattr(connection, FAA_NAME(_buffer), &lines) != 1)
         return;
     if (faa_is_list(lines)) {

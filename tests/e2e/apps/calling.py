@@ -6,6 +6,7 @@ its URL's. An application with an asynchronous client of its own serves the same
 """
 
 import gc
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -65,7 +66,7 @@ def failed(error: Exception) -> dict[str, Any]:
     """Describes a failure: the types and texts of the exception and of its causes."""
     found, cause = [], error
     while cause is not None:
-        found.append([kind(cause), str(cause)])
+        found.append([kind(cause), re.sub("0x[0-9a-f]+", "0xADDRESS", str(cause))])
         cause = cause.__cause__ or cause.__context__
     return {"error": kind(error), "causes": found}
 

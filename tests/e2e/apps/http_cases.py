@@ -280,7 +280,7 @@ def upload() -> list[Any]:
     def body() -> Iterator[bytes]:
         for name, text in (
             ("requests", session().get(f"{TARGET}/by-requests").text),
-            ("urllib3", urllib3.request("GET", f"{TARGET}/by-urllib3").data),
+            ("urllib3", urllib3.PoolManager().request("GET", f"{TARGET}/by-urllib3").data),
         ):
             got.append(f"bytes by {name}, " if text else "nothing, ")
             yield got[-1].encode()

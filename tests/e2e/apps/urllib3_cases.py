@@ -74,7 +74,7 @@ def at_once() -> str:
 def moved() -> int:
     """From one server to another, with a retry there."""
     url = f"{TARGET}/redirect-to?url={OTHER}/fail/moved/1/503"
-    return urllib3.PoolManager(retries=PATIENT).request("GET", url).status
+    return urllib3.PoolManager().request("GET", url, retries=PATIENT).status
 
 
 def moved_303() -> int:
