@@ -440,6 +440,29 @@ def test_answers_and_exceptions_are_the_same_without_the_agent(
     assert sorted(statuses) == [200] * (len(UNCHANGED) - 1) + [500]
 
 
+def test_each_of_the_two_can_be_turned_off(
+    run: Runner, receiver: HttpReceiver, peers: Peers
+) -> None:
+    """Without urllib3's part retries are not told apart; without that of requests they all are."""
+    found = {}
+    for off in ("urllib3", "requests"):
+        receiver.clear()
+        peers.forget()
+        env = {**receiver.env, **peers.env, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": off}
+        server = run.uvicorn("http_cases:app", env=env)
+        assert server.get("/retry").json() == 503
+        assert server.stop() == -15
+        spans = where(receiver.spans, kind="CLIENT")
+        found[off] = [(span.scope_name, *codes([span])[0]) for span in spans]
+        own = {request["headers"]["traceparent"] for request in peers.target.seen}
+        assert own == {told(span) for span in spans}
+        assert len(peers.target.seen) == 3
+    assert found == {
+        "urllib3": [("requests", 503, None)],
+        "requests": [("urllib3", 503, None), ("urllib3", 503, 1), ("urllib3", 503, 2)],
+    }
+
+
 def test_calls_are_seen_in_jaeger(run: Runner, jaeger: Jaeger, peers: Peers) -> None:
     service = f"http-{os.urandom(4).hex()}"
     env = {

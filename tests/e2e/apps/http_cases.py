@@ -6,6 +6,7 @@ OLD_URL one that speaks HTTP/1.0, CLOSED_URL a closed port.
 """
 
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,16 +42,20 @@ def described(response: requests.Response) -> dict[str, Any]:
     }
 
 
+def plain(text: str) -> str:
+    """Returns a text without addresses of objects."""
+    return re.sub("0x[0-9a-f]+", "0xADDRESS", text)
+
+
 def failure(url: str, **options: Any) -> list[Any]:
     """The exception and its causes, with all that an application can read of them."""
     try:
         session().get(url, **options)
     except Exception as error:
-        text = traceback.format_exc()
-        found: list[Any] = [text]
+        found: list[Any] = [plain(traceback.format_exc())]
         cause: BaseException | None = error
         while cause is not None:
-            found.append([type(cause).__name__, str(cause), len(cause.args)])
+            found.append([type(cause).__name__, plain(str(cause)), len(cause.args)])
             cause = cause.__cause__ or cause.__context__
         request = getattr(error, "request", None)
         return [*found, request and [request.url, dict(request.headers)]]
