@@ -26,6 +26,8 @@
     X(sqlalchemy)                                                                                  \
     X(sqlite3)                                                                                     \
     X(starlette)                                                                                   \
+    X(urllib)                                                                                      \
+    X(urllib3)                                                                                     \
     X(uvicorn)
 
 struct faa_instrumentor {

@@ -89,6 +89,7 @@ void faa_pending_call_nudge(void);
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
     X(_addr)                                                                                       \
+    X(_buffer)                                                                                     \
     X(_command_queue)                                                                              \
     X(_command_stack)                                                                              \
     X(_connection)                                                                                 \
@@ -101,18 +102,22 @@ void faa_pending_call_nudge(void);
     X(_faa_database)                                                                               \
     X(_faa_pool_wait)                                                                              \
     X(_faa_span)                                                                                   \
+    X(_fp_bytes_read)                                                                              \
     X(_get_running_loop)                                                                           \
     X(_initializing)                                                                               \
     X(_native_telemetry)                                                                           \
+    X(_original_response)                                                                          \
     X(_params)                                                                                     \
     X(_portal_name)                                                                                \
     X(_query)                                                                                      \
     X(_watching)                                                                                   \
+    X(allow_redirects)                                                                             \
     X(args)                                                                                        \
     X(as_string)                                                                                   \
     X(body)                                                                                        \
     X(bytes)                                                                                       \
     X(call)                                                                                        \
+    X(chunked)                                                                                     \
     X(client)                                                                                      \
     X(close)                                                                                       \
     X(closed)                                                                                      \
@@ -139,6 +144,7 @@ void faa_pending_call_nudge(void);
     X(disconnected)                                                                                \
     X(effective_route_context)                                                                     \
     X(engine)                                                                                      \
+    X(error)                                                                                       \
     X(errors)                                                                                      \
     X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
@@ -149,15 +155,21 @@ void faa_pending_call_nudge(void);
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
     X(format_spec)                                                                                 \
+    X(fp)                                                                                          \
+    X(full_url)                                                                                    \
     X(func)                                                                                        \
     X(gen)                                                                                         \
+    X(get_method)                                                                                  \
     X(headers)                                                                                     \
+    X(history)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
     X(info)                                                                                        \
     X(interpolations)                                                                              \
     X(is_async)                                                                                    \
     X(is_transaction)                                                                              \
+    X(length)                                                                                      \
+    X(length_remaining)                                                                            \
     X(loaded_app)                                                                                  \
     X(loader)                                                                                      \
     X(loc)                                                                                         \
@@ -174,6 +186,11 @@ void faa_pending_call_nudge(void);
     X(query_string)                                                                                \
     X(raw)                                                                                         \
     X(raw_path)                                                                                    \
+    X(reason)                                                                                      \
+    X(req)                                                                                         \
+    X(request)                                                                                     \
+    X(response)                                                                                    \
+    X(retries)                                                                                     \
     X(root_connection)                                                                             \
     X(root_path)                                                                                   \
     X(scheme)                                                                                      \
