@@ -75,6 +75,7 @@ void faa_pending_call_nudge(void);
 
 /// Names that we look up, interned once.
 #define FAA_NAMES(X)                                                                               \
+    X(__anext__)                                                                                   \
     X(__call__)                                                                                    \
     X(__code__)                                                                                    \
     X(__file__)                                                                                    \
@@ -85,11 +86,13 @@ void faa_pending_call_nudge(void);
     X(__self__)                                                                                    \
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
+    X(_faa_resend_count)                                                                           \
     X(_faa_span)                                                                                   \
     X(_get_running_loop)                                                                           \
     X(_native_telemetry)                                                                           \
     X(config)                                                                                      \
     X(_initializing)                                                                               \
+    X(_list)                                                                                       \
     X(body)                                                                                        \
     X(bytes)                                                                                       \
     X(call)                                                                                        \
@@ -102,6 +105,7 @@ void faa_pending_call_nudge(void);
     X(co_qualname)                                                                                 \
     X(code)                                                                                        \
     X(connection)                                                                                  \
+    X(content)                                                                                     \
     X(copy)                                                                                        \
     X(cr_await)                                                                                    \
     X(create_module)                                                                               \
@@ -114,15 +118,18 @@ void faa_pending_call_nudge(void);
     X(effective_route_context)                                                                     \
     X(engine)                                                                                      \
     X(errors)                                                                                      \
+    X(exception)                                                                                   \
     X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
     X(execution_context)                                                                           \
+    X(extensions)                                                                                  \
     X(f_code)                                                                                      \
     X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
     X(func)                                                                                        \
     X(headers)                                                                                     \
+    X(history)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
     X(is_async)                                                                                    \
@@ -135,12 +142,15 @@ void faa_pending_call_nudge(void);
     X(name)                                                                                        \
     X(original_exception)                                                                          \
     X(original_route)                                                                              \
+    X(original_url)                                                                                \
     X(path)                                                                                        \
     X(pgcode)                                                                                      \
     X(port)                                                                                        \
     X(query_string)                                                                                \
     X(raw)                                                                                         \
+    X(raw_headers)                                                                                 \
     X(raw_path)                                                                                    \
+    X(request)                                                                                     \
     X(root_path)                                                                                   \
     X(scheme)                                                                                      \
     X(send)                                                                                        \
@@ -150,6 +160,7 @@ void faa_pending_call_nudge(void);
     X(state)                                                                                       \
     X(status)                                                                                      \
     X(status_code)                                                                                 \
+    X(stream)                                                                                      \
     X(tb_frame)                                                                                    \
     X(tb_lineno)                                                                                   \
     X(tb_next)                                                                                     \
