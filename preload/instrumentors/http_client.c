@@ -66,7 +66,7 @@ PyObject *faa_http_client_current(void)
 
 static void fail(struct faa_span *span, PyObject *error)
 {
-    if (error && !faa_exception_is_cancellation(error))
+    if (error && span->recording && !faa_exception_is_cancellation(error))
         faa_span_record_exception(span, error);
 }
 
@@ -129,6 +129,13 @@ void faa_http_client_capture_request(PyObject *exchange, PyObject *headers)
 void faa_http_client_capture_response(PyObject *exchange, PyObject *headers)
 {
     capture(exchange, FAA_RULE_CLIENT_RESPONSE, FAA_KEY_HTTP_RESPONSE_HEADER, headers);
+}
+
+void faa_http_client_fail(PyObject *exchange, PyObject *error)
+{
+    int saved = errno;
+    fail(&faa_pyspan(exchange)->span, error);
+    errno = saved;
 }
 
 void faa_http_client_end(PyObject *exchange, PyObject *error)

@@ -48,6 +48,10 @@ void faa_http_client_set_version(PyObject *exchange, struct faa_str version);
 void faa_http_client_capture_request(PyObject *exchange, PyObject *headers);
 void faa_http_client_capture_response(PyObject *exchange, PyObject *headers);
 
+/// Marks the attempt as failed by this exception of the library's (borrowed), unless it is a
+/// cancellation, without ending it: the call may go on with another one.
+void faa_http_client_fail(PyObject *exchange, PyObject *error);
+
 /// Ends the span, with the end now. `error` is the exception that the call raised, borrowed, or
 /// NULL; a cancellation is none of the exchange's failures. Ending twice does nothing.
 void faa_http_client_end(PyObject *exchange, PyObject *error);
