@@ -9,9 +9,11 @@
 #include "python/capi.h"
 
 #define FAA_INSTRUMENTORS(X)                                                                       \
+    X(aiohttp)                                                                                     \
     X(anyio)                                                                                       \
     X(fastapi)                                                                                     \
     X(hypercorn)                                                                                   \
+    X(httpx)                                                                                       \
     X(requests)                                                                                    \
     X(sqlalchemy)                                                                                  \
     X(starlette)                                                                                   \
