@@ -4,7 +4,7 @@
 // httpx's own again within it is a retry, of a transport around that one.
 #include "instrumentors/http_body.h"
 #include "instrumentors/http_client.h"
-#include "instrumentors/httpx_headers.h"
+#include "instrumentors/httpx_request.h"
 #include "instrumentors/instrumentor.h"
 #include "instrumentors/step.h"
 #include "python/awaitable.h"
@@ -20,9 +20,10 @@ static const struct faa_http_client client = {"httpx", FAA_RULE_HTTPX_EXCLUDED_U
 // What an exchange knows about its call; the span object's `extra`.
 struct sending {
     PyObject *request; // Borrowed from the call.
-    PyObject *headers; // Ours, see httpx_headers.h; or NULL.
+    PyObject *headers; // Ours, see httpx_request.h; or NULL.
     int resend_count, passes;
     int entered;  // The coroutine has run.
+    int shown;    // Our headers are among the request's while the call runs.
     int answered; // Of the attempt at hand: it was seen at the transport.
     int failed;
 };
@@ -62,16 +63,6 @@ static void leave_resend_count(PyObject *request, Py_ssize_t count)
     Py_DecRef(number);
 }
 
-// Method and URL of a request, as new references; NULL where there is none.
-static void describe(PyObject *request, PyObject **method, PyObject **text)
-{
-    PyObject *url;
-    faa_getattr(request, FAA_NAME(method), method);
-    *text = faa_getattr(request, FAA_NAME(url), &url) == 1 ? PyObject_Str(url) : NULL;
-    faa_err_discard();
-    Py_DecRef(url);
-}
-
 static void capture(PyObject *exchange, PyObject *message, enum faa_rule rule,
                     void (*take)(PyObject *exchange, PyObject *headers))
 {
@@ -88,14 +79,13 @@ static void capture(PyObject *exchange, PyObject *message, enum faa_rule rule,
 // An exchange with our headers made and not yet put in. New reference, or NULL.
 static PyObject *begin(PyObject *request)
 {
-    PyObject *method, *url;
+    struct faa_httpx_line line;
     int resend_count = take_resend_count(request);
-    describe(request, &method, &url);
+    faa_httpx_line_init(&line, request);
     PyObject *exchange =
-        faa_http_client_begin(&client, faa_text(method), faa_text(url), resend_count);
+        faa_http_client_begin(&client, faa_text(line.method), line.url, resend_count);
     struct sending *s = exchange ? calloc(1, sizeof(*s)) : NULL;
-    Py_DecRef(method);
-    Py_DecRef(url);
+    faa_httpx_line_fini(&line);
     if (!s) {
         Py_DecRef(exchange);
         return NULL;
@@ -108,27 +98,29 @@ static PyObject *begin(PyObject *request)
     return exchange;
 }
 
-// The exchange's code runs: from here until `suspend` our headers are among the request's.
-static void start(PyObject *exchange)
+// The call runs: from here until `suspend` our headers are among the request's.
+static void resume(PyObject *exchange)
 {
     struct sending *s = sending_of(exchange);
-    s->entered = 1;
-    faa_httpx_headers_put(s->request, s->headers);
-    capture(exchange, s->request, FAA_RULE_CLIENT_REQUEST, faa_http_client_capture_request);
-    faa_context_activate(exchange);
+    if (s->shown)
+        faa_httpx_headers_put(s->request, s->headers);
 }
 
 static void suspend(PyObject *exchange)
 {
     struct sending *s = sending_of(exchange);
-    if (s->headers)
+    if (s->shown)
         faa_httpx_headers_take(s->request);
 }
 
-static void resume(PyObject *exchange)
+static void start(PyObject *exchange)
 {
     struct sending *s = sending_of(exchange);
-    faa_httpx_headers_put(s->request, s->headers);
+    s->entered = 1;
+    s->shown = s->headers != NULL;
+    resume(exchange);
+    capture(exchange, s->request, FAA_RULE_CLIENT_REQUEST, faa_http_client_capture_request);
+    faa_context_activate(exchange);
 }
 
 static void set_answer(PyObject *exchange, PyObject *response)
@@ -278,13 +270,12 @@ static PyObject *begin_pass(PyObject *request)
         return NULL;
     }
     if (s->passes++ > 0) {
-        PyObject *method, *url;
+        struct faa_httpx_line line;
         int has_own = !s->headers;
-        describe(request, &method, &url);
-        faa_http_client_resend(exchange, 0, NULL, faa_text(method), faa_text(url),
+        faa_httpx_line_init(&line, request);
+        faa_http_client_resend(exchange, 0, NULL, faa_text(line.method), line.url,
                                s->resend_count + s->passes - 1);
-        Py_DecRef(method);
-        Py_DecRef(url);
+        faa_httpx_line_fini(&line);
         s->answered = s->failed = 0;
         faa_clear(&s->headers);
         if (!has_own)
@@ -292,12 +283,18 @@ static PyObject *begin_pass(PyObject *request)
     }
     if (s->passes > 1 || request != s->request)
         faa_httpx_headers_put(request, s->headers);
+    s->shown = s->headers != NULL;
     return exchange;
 }
 
+// The headers have gone out by now. What comes after, httpx's look for cookies first, is faster
+// with one less.
 static void end_pass(PyObject *exchange, PyObject *response, PyObject *error)
 {
     struct sending *s = sending_of(exchange);
+    if (s->request)
+        suspend(exchange);
+    s->shown = 0;
     if (response) {
         set_answer(exchange, response);
         s->answered = 1;

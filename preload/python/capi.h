@@ -90,6 +90,7 @@ void faa_pending_call_nudge(void);
     X(_faa_span)                                                                                   \
     X(_get_running_loop)                                                                           \
     X(_native_telemetry)                                                                           \
+    X(_uri_reference)                                                                              \
     X(config)                                                                                      \
     X(_initializing)                                                                               \
     X(_list)                                                                                       \
