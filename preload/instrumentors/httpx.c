@@ -137,20 +137,31 @@ static void set_answer(PyObject *exchange, PyObject *response)
     Py_DecRef(version);
 }
 
-// The call is over; what is left is to read the body of `response`. It is NULL where the call has
-// raised `error`, or was given up.
+// What is left of the exchange is to read the body, unless all of it is there (a transport without
+// wire). New reference to the stream that it is read from, or NULL.
+static PyObject *open_stream(PyObject *response)
+{
+    PyObject *closed, *stream = NULL;
+    if (faa_getattr(response, FAA_NAME(is_closed), &closed) == 1 && closed != Py_True)
+        faa_getattr(response, FAA_NAME(stream), &stream);
+    Py_DecRef(closed);
+    return stream;
+}
+
+// The call is over. `response` is NULL where it has raised `error`, or was given up.
 static void finish(PyObject *exchange, PyObject *response, PyObject *error)
 {
     struct sending *s = sending_of(exchange);
-    PyObject *stream = NULL;
+    int is_told = s->answered || s->failed;
     suspend(exchange);
     faa_context_deactivate(exchange);
-    if (response && !s->answered && !s->failed)
+    if (response && !is_told)
         set_answer(exchange, response);
-    if (response && faa_getattr(response, FAA_NAME(stream), &stream) == 1)
+    PyObject *stream = response ? open_stream(response) : NULL;
+    if (stream)
         faa_http_body_attach(stream, exchange);
     else
-        faa_http_client_end(exchange, s->answered || s->failed ? NULL : error);
+        faa_http_client_end(exchange, is_told ? NULL : error);
     Py_DecRef(stream);
     s->request = NULL;
 }

@@ -134,6 +134,7 @@ void faa_pending_call_nudge(void);
     X(host)                                                                                        \
     X(http_version)                                                                                \
     X(is_async)                                                                                    \
+    X(is_closed)                                                                                   \
     X(loaded_app)                                                                                  \
     X(loader)                                                                                      \
     X(loc)                                                                                         \

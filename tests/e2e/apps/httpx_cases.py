@@ -337,14 +337,14 @@ async def proxy(way: Any, client: Any, how: str) -> Any:
 
 
 @case
-async def http2(way: Any, client: Any, count: str = "1") -> Any:
+async def http2(way: Any, client: Any, streams: str) -> Any:
     other = way.Client(http1=False, http2=True, trust_env=False)
 
     def one(number: int) -> Any:
         return other.get(f"{os.environ['H2_URL']}/?n={number}")
 
     responses = [await way.do(other.get, os.environ["H2_URL"] + "/?n=0")]
-    responses += await way.many(one, list(range(1, int(count))))
+    responses += await way.many(one, list(range(1, int(streams))))
     await way.close(other)
     return [[r.http_version, r.json()["n"], r.json()["traceparent"]] for r in responses]
 
@@ -385,7 +385,7 @@ async def unchanged(way: Any, client: Any) -> Any:
         "hooks": seen,
         "names": [way.Client._send_single_request.__qualname__, way.Client.__module__],
         "stream": sorted(vars(response.stream)),
-        **described(response),
+        "response": described(response),
     }
 
 
@@ -405,11 +405,11 @@ async def shared(way: Any, client: Any) -> Any:
 
 
 @case
-async def many(way: Any, client: Any, count: str) -> list[int]:
+async def many(way: Any, client: Any, calls: str) -> list[int]:
     def one(number: int) -> Any:
         return client.get(f"{TARGET}/echo?n={number}", timeout=30)
 
-    return [r.status_code for r in await way.many(one, list(range(int(count))))]
+    return [r.status_code for r in await way.many(one, list(range(int(calls))))]
 
 
 @app.get("/module")
