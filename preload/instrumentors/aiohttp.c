@@ -29,6 +29,7 @@ struct call {
 struct attempt {
     const void *request, *response;
     const void *handled; // The exception that was being handled when the answer came.
+    int sent;            // Its request has a connection; before, a CONNECT to a proxy may go out.
     int wants_headers;   // The request's headers are about to be written.
     int answered, failed;
 };
@@ -262,8 +263,9 @@ static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
 {
     (void)data;
     PyObject *exchange = FAA_NARGS(nargsf) >= 1 ? current_exchange() : NULL;
-    if (exchange && attempt_of(exchange)->request == args[0])
-        attempt_of(exchange)->wants_headers = 1;
+    struct attempt *a = exchange ? attempt_of(exchange) : NULL;
+    if (a && a->request == args[0])
+        a->sent = a->wants_headers = 1;
     Py_DecRef(exchange);
     return faa_call(wrapped, args, nargsf, kwnames);
 }
@@ -349,7 +351,7 @@ static PyObject *start_hook(PyObject *wrapped, PyObject *data, PyObject *const *
     (void)data;
     PyObject *coroutine = faa_call(wrapped, args, nargsf, kwnames);
     PyObject *exchange = coroutine ? current_exchange() : NULL;
-    if (exchange)
+    if (exchange && attempt_of(exchange)->sent)
         coroutine = faa_awaitable_around(coroutine, &start_ops, exchange);
     Py_DecRef(exchange);
     return coroutine;
