@@ -25,7 +25,7 @@ struct call {
     int stands_aside; // The library that called us has made the span.
 };
 
-// One exchange; the span object's `extra`. Objects are here to be compared, and not kept.
+// One exchange; kept by it. Objects are here to be compared, and not kept.
 struct attempt {
     const void *request, *response;
     const void *handled; // The exception that was being handled when the answer came.
@@ -93,7 +93,7 @@ static PyObject *current_exchange(void)
 
 static struct attempt *attempt_of(PyObject *exchange)
 {
-    return faa_pyspan(exchange)->extra;
+    return faa_http_client_data(exchange);
 }
 
 static void enter_call(PyObject *capsule)
@@ -196,6 +196,8 @@ static int is_anothers(PyObject *request)
     if (value)
         same = faa_str_eq(faa_text(value), in.headers[0].value);
     faa_err_discard();
+    if (same)
+        faa_http_client_mark_sent(current);
     Py_DecRef(current);
     Py_DecRef(headers);
     Py_DecRef(name);
@@ -221,8 +223,7 @@ static PyObject *begin_exchange(PyObject *request, int resend_count)
         return NULL;
     }
     a->request = request;
-    faa_pyspan(exchange)->extra = a;
-    faa_pyspan(exchange)->free_extra = free;
+    faa_http_client_set_data(exchange, a, free);
     return exchange;
 }
 
@@ -239,8 +240,10 @@ static void next_attempt(struct call *c, PyObject *request)
     if (c->stands_aside)
         return;
     c->exchange = begin_exchange(request, c->attempts++);
-    if (c->exchange)
+    if (c->exchange) {
+        faa_http_client_mark_sent(c->exchange);
         faa_context_activate(c->exchange);
+    }
 }
 
 static PyObject *connect_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,

@@ -17,7 +17,7 @@
 
 static const struct faa_http_client client = {"httpx", FAA_RULE_HTTPX_EXCLUDED_URLS};
 
-// What an exchange knows about its call; the span object's `extra`.
+// What an exchange knows about its call; kept by it.
 struct sending {
     PyObject *request; // Borrowed from the call.
     PyObject *headers; // Ours, see httpx_request.h; or NULL.
@@ -37,7 +37,7 @@ static void free_sending(void *p)
 
 static struct sending *sending_of(PyObject *exchange)
 {
-    return faa_pyspan(exchange)->extra;
+    return faa_http_client_data(exchange);
 }
 
 // ---- begin and end ------------------------------------------------------------------------------
@@ -93,8 +93,7 @@ static PyObject *begin(PyObject *request)
     s->request = request;
     s->resend_count = resend_count;
     s->headers = faa_httpx_headers_make(exchange, request);
-    faa_pyspan(exchange)->extra = s;
-    faa_pyspan(exchange)->free_extra = free_sending;
+    faa_http_client_set_data(exchange, s, free_sending);
     return exchange;
 }
 
@@ -269,6 +268,21 @@ static PyObject *build_redirect_hook(PyObject *wrapped, PyObject *data, PyObject
 
 // ---- transports ---------------------------------------------------------------------------------
 
+static void begin_again(PyObject *exchange, PyObject *request)
+{
+    struct sending *s = sending_of(exchange);
+    struct faa_httpx_line line;
+    int has_own = !s->headers;
+    faa_httpx_line_init(&line, request);
+    faa_http_client_resend(exchange, 0, NULL, faa_text(line.method), line.url,
+                           s->resend_count + s->passes - 1);
+    faa_httpx_line_fini(&line);
+    s->answered = s->failed = 0;
+    faa_clear(&s->headers);
+    if (!has_own)
+        s->headers = faa_httpx_headers_make(exchange, request);
+}
+
 // A request reaches the wire: new reference to its exchange, or NULL where it is none of ours.
 // Before httpx 0.20 transports are given no request.
 static PyObject *begin_pass(PyObject *request)
@@ -280,18 +294,10 @@ static PyObject *begin_pass(PyObject *request)
         Py_DecRef(exchange);
         return NULL;
     }
-    if (s->passes++ > 0) {
-        struct faa_httpx_line line;
-        int has_own = !s->headers;
-        faa_httpx_line_init(&line, request);
-        faa_http_client_resend(exchange, 0, NULL, faa_text(line.method), line.url,
-                               s->resend_count + s->passes - 1);
-        faa_httpx_line_fini(&line);
-        s->answered = s->failed = 0;
-        faa_clear(&s->headers);
-        if (!has_own)
-            s->headers = faa_httpx_headers_make(exchange, request);
-    }
+    if (s->passes++ == 0)
+        faa_http_client_mark_sent(exchange);
+    else
+        begin_again(exchange, request);
     if (s->passes > 1 || request != s->request)
         faa_httpx_headers_put(request, s->headers);
     s->shown = s->headers != NULL;

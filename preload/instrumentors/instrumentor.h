@@ -17,6 +17,8 @@
     X(requests)                                                                                    \
     X(sqlalchemy)                                                                                  \
     X(starlette)                                                                                   \
+    X(urllib)                                                                                      \
+    X(urllib3)                                                                                     \
     X(uvicorn)
 
 struct faa_instrumentor {

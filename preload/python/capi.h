@@ -86,11 +86,16 @@ void faa_pending_call_nudge(void);
     X(__self__)                                                                                    \
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
+    X(_buffer)                                                                                     \
     X(_faa_resend_count)                                                                           \
     X(_faa_span)                                                                                   \
+    X(_fp_bytes_read)                                                                              \
     X(_get_running_loop)                                                                           \
     X(_native_telemetry)                                                                           \
+    X(_original_response)                                                                          \
     X(_uri_reference)                                                                              \
+    X(allow_redirects)                                                                             \
+    X(chunked)                                                                                     \
     X(config)                                                                                      \
     X(_initializing)                                                                               \
     X(_list)                                                                                       \
@@ -118,6 +123,7 @@ void faa_pending_call_nudge(void);
     X(disconnected)                                                                                \
     X(effective_route_context)                                                                     \
     X(engine)                                                                                      \
+    X(error)                                                                                       \
     X(errors)                                                                                      \
     X(exception)                                                                                   \
     X(exceptions)                                                                                  \
@@ -128,13 +134,18 @@ void faa_pending_call_nudge(void);
     X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
+    X(fp)                                                                                          \
+    X(full_url)                                                                                    \
     X(func)                                                                                        \
+    X(get_method)                                                                                  \
     X(headers)                                                                                     \
     X(history)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
     X(is_async)                                                                                    \
     X(is_closed)                                                                                   \
+    X(length)                                                                                      \
+    X(length_remaining)                                                                            \
     X(loaded_app)                                                                                  \
     X(loader)                                                                                      \
     X(loc)                                                                                         \
@@ -152,7 +163,11 @@ void faa_pending_call_nudge(void);
     X(raw)                                                                                         \
     X(raw_headers)                                                                                 \
     X(raw_path)                                                                                    \
+    X(reason)                                                                                      \
+    X(req)                                                                                         \
     X(request)                                                                                     \
+    X(response)                                                                                    \
+    X(retries)                                                                                     \
     X(root_path)                                                                                   \
     X(scheme)                                                                                      \
     X(send)                                                                                        \

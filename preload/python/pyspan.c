@@ -11,9 +11,9 @@ static void span_dealloc(PyObject *self)
 {
     struct faa_pyspan *s = faa_pyspan(self);
     struct faa_err e = faa_err_save();
-    faa_span_fini(&s->span);
     if (s->free_extra)
         s->free_extra(s->extra);
+    faa_span_fini(&s->span);
     faa_clear(&s->previous);
     faa_err_restore(&e);
     faa_free(self, 0);

@@ -15,7 +15,8 @@ struct faa_pyspan {
     PyObject *previous; ///< What was current before it was activated.
     const void *owner;  ///< Who made it: the address of something static of its instrumentor.
     void *extra;        ///< The owner's data.
-    void (*free_extra)(void *extra); ///< Called with the GIL held when the object dies.
+    /// Called with the GIL held when the object dies; the span is still there, and may be ended.
+    void (*free_extra)(void *extra);
 };
 
 /// 0, or -1 with a Python error.

@@ -13,6 +13,8 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import pytest
 
+pytest.register_assert_rewrite("http_client_cases")
+
 from harness import compare
 from harness.databases import Database, MariaDB, PostgreSQL, Redis
 from harness.deadline import scaled

@@ -5,6 +5,7 @@ Every client's tests use it, plain or with TLS; harness.proxy is what may stand 
 """
 
 import json
+import socket
 import ssl
 import tempfile
 import threading
@@ -75,21 +76,25 @@ class Target:
     /open/KEY              ... somebody has asked for this
     /raw/NAME              the bytes of RAW[NAME], and the end of the connection
 
-    With `tls` it speaks TLS with a certificate of the authority whose file is `ca`.
+    By family AF_INET6 it is at ::1. With `tls` it speaks TLS with a certificate of the authority whose file is `ca`.
     """
 
-    def __init__(self, tls: bool = False) -> None:
+    def __init__(self, tls: bool = False, family: int = socket.AF_INET) -> None:
         self.seen: list[dict[str, Any]] = []
         self.counts: Counter[str] = Counter()
         self.gates: defaultdict[str, threading.Event] = defaultdict(threading.Event)
         self.stopping = threading.Event()
-        self._server = _TargetServer(("127.0.0.1", 0), _TargetHandler)
+        host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+        self._server = (_TargetServer6 if family == socket.AF_INET6 else _TargetServer)(
+            (host, 0), _TargetHandler
+        )
         self._server.target = self
         self._folder = tempfile.TemporaryDirectory() if tls else None
         if self._folder:
             self._secure(Path(self._folder.name) / "ca.pem")
         self.port: int = self._server.server_address[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"{'https' if tls else 'http'}://{shown}:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def _secure(self, path: Path) -> None:
@@ -126,6 +131,10 @@ class _TargetServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that times out, or does not trust us, is no news."""
+
+
+class _TargetServer6(_TargetServer):
+    address_family = socket.AF_INET6
 
 
 class _TargetHandler(BaseHTTPRequestHandler):

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+// The call that is under way, in a context variable: sessions are shared by threads and greenlets.
+#include "instrumentors/http_call.h"
+
+#include "python/err.h"
+
+struct call {
+    const void *client; // For comparison only: it may be gone when another one asks.
+    int sent;
+};
+
+static PyObject *type;
+static PyObject *variable;
+
+static void call_dealloc(PyObject *self)
+{
+    faa_free(self, 0);
+}
+
+static PyType_Slot slots[] = {
+    {Py_tp_dealloc, call_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "faa.http_call",
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = slots,
+};
+
+int faa_http_call_init(void)
+{
+    if (!type)
+        type = faa_type_new(&spec, sizeof(struct call));
+    if (type && !variable)
+        variable = PyContextVar_New("faa.http_call", NULL);
+    return variable ? 0 : -1;
+}
+
+// New reference, or NULL.
+static PyObject *current(void)
+{
+    PyObject *value = NULL;
+    if (!variable)
+        return NULL;
+    if (PyContextVar_Get(variable, NULL, &value) < 0)
+        PyErr_Clear();
+    if (value && faa_type_of(value) != (PyTypeObject *)type)
+        faa_clear(&value);
+    return value;
+}
+
+static void set_current(PyObject *value)
+{
+    PyObject *token = PyContextVar_Set(variable, value ? value : Py_None);
+    if (!token)
+        PyErr_Clear();
+    Py_DecRef(token);
+}
+
+void faa_http_call_enter(struct faa_http_call *call, PyObject *client, int continues)
+{
+    call->state = NULL;
+    call->outer = current();
+    const struct call *outer = call->outer ? faa_state(call->outer) : NULL;
+    if (continues && outer && outer->client == client) {
+        faa_clear(&call->outer);
+        return;
+    }
+    call->state = faa_alloc_raw(type, sizeof(struct call));
+    if (!call->state) {
+        PyErr_Clear();
+        faa_clear(&call->outer);
+        return;
+    }
+    struct call *c = faa_state(call->state);
+    c->client = client;
+    c->sent = 0;
+    set_current(call->state);
+}
+
+void faa_http_call_leave(struct faa_http_call *call)
+{
+    if (call->state)
+        set_current(call->outer);
+    faa_clear(&call->outer);
+    faa_clear(&call->state);
+}
+
+int faa_http_call_sent(void)
+{
+    PyObject *call = current();
+    int sent = call ? ((const struct call *)faa_state(call))->sent : 0;
+    Py_DecRef(call);
+    return sent;
+}
+
+void faa_http_call_set_sent(int count)
+{
+    PyObject *call = current();
+    if (call)
+        ((struct call *)faa_state(call))->sent = count;
+    Py_DecRef(call);
+}
