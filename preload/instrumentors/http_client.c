@@ -20,6 +20,8 @@ struct exchange {
     int status; ///< Of the answer to the attempt that it is at; 0: none yet.
     long long body_size;
     enum { WAITING, ON_ITS_WAY, BETWEEN_ATTEMPTS, ENDED } phase;
+    void *data; ///< The instrumentor's.
+    void (*free_data)(void *data);
 };
 
 static struct exchange *exchange_of(PyObject *object)
@@ -83,6 +85,8 @@ static void free_exchange(void *extra)
     x->body_size = -1; // Nobody has read it to its end.
     if (x->phase != ENDED && x->phase != BETWEEN_ATTEMPTS)
         end_attempt(x, NULL);
+    if (x->free_data)
+        x->free_data(x->data);
     free(x);
 }
 
@@ -101,6 +105,8 @@ static PyObject *new_exchange(int resend_count)
     s->free_extra = free_exchange;
     x->span = &s->span;
     x->phase = WAITING;
+    x->data = NULL;
+    x->free_data = NULL;
     begin_attempt(x, resend_count);
     return object;
 }
@@ -151,6 +157,13 @@ int faa_http_client_is_waiting(void)
     return waiting;
 }
 
+void faa_http_client_mark_sent(PyObject *exchange)
+{
+    struct exchange *x = exchange_of(exchange);
+    if (x->phase == WAITING)
+        x->phase = ON_ITS_WAY;
+}
+
 void faa_http_client_end_attempt(PyObject *exchange, PyObject *error)
 {
     struct exchange *x = exchange_of(exchange);
@@ -180,6 +193,18 @@ void faa_http_client_resend(PyObject *exchange, int status, PyObject *error, str
         set_request(&s->span, method, url, resend_count);
     }
     errno = saved;
+}
+
+void faa_http_client_set_data(PyObject *exchange, void *data, void (*free_data)(void *data))
+{
+    struct exchange *x = exchange_of(exchange);
+    x->data = data;
+    x->free_data = free_data;
+}
+
+void *faa_http_client_data(PyObject *exchange)
+{
+    return exchange_of(exchange)->data;
 }
 
 int faa_http_client_resend_count(PyObject *exchange)
@@ -240,6 +265,13 @@ void faa_http_client_capture_request(PyObject *exchange, PyObject *headers)
 void faa_http_client_capture_response(PyObject *exchange, PyObject *headers)
 {
     capture(exchange, FAA_RULE_CLIENT_RESPONSE, FAA_KEY_HTTP_RESPONSE_HEADER, headers);
+}
+
+void faa_http_client_fail(PyObject *exchange, PyObject *error)
+{
+    int saved = errno;
+    fail(&faa_pyspan(exchange)->span, error);
+    errno = saved;
 }
 
 void faa_http_client_end(PyObject *exchange, PyObject *error)

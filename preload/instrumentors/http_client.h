@@ -29,12 +29,21 @@ PyObject *faa_http_client_begin(const struct faa_http_client *client, struct faa
 /// The exchange that is current and has not ended (new reference), or NULL.
 PyObject *faa_http_client_current(void);
 
+/// What the instrumentor that has begun an exchange keeps for it, until its object dies: then
+/// `free_data`, which may be NULL, is called with it.
+void faa_http_client_set_data(PyObject *exchange, void *data, void (*free_data)(void *data));
+void *faa_http_client_data(PyObject *exchange);
+
 /// For a client that others are built on, when it is asked to send: the current exchange (new
 /// reference) when the request is its own, carried from now on. `again` says that an attempt has
 /// ended, and the caller is to begin the next one by faa_http_client_resend. NULL when the caller
 /// is to begin an exchange itself: there is none, or it is on its way already and this is another
 /// request (made by an iterator that gives the body, say).
 PyObject *faa_http_client_carry(int *again);
+
+/// For a client that carries its own exchange: what other clients send from now on is not its
+/// request.
+void faa_http_client_mark_sent(PyObject *exchange);
 
 /// True when there is a current exchange that nobody has carried yet: for a client that is built on
 /// others and may itself be what another one is built on.
@@ -73,6 +82,10 @@ void faa_http_client_set_version(PyObject *exchange, struct faa_str version);
 /// where there is such a rule only.
 void faa_http_client_capture_request(PyObject *exchange, PyObject *headers);
 void faa_http_client_capture_response(PyObject *exchange, PyObject *headers);
+
+/// Marks the attempt as failed by this exception of the library's (borrowed), unless it is a
+/// cancellation, without ending it: the call may go on with another one.
+void faa_http_client_fail(PyObject *exchange, PyObject *error);
 
 /// Ends the span, with the end now. `error` is the exception that the call raised, borrowed, or
 /// NULL; a cancellation is none of the exchange's failures. Ending twice does nothing. An exchange

@@ -9,11 +9,13 @@
 #include "python/capi.h"
 
 #define FAA_INSTRUMENTORS(X)                                                                       \
+    X(aiohttp)                                                                                     \
     X(aiomysql)                                                                                    \
     X(aiosqlite)                                                                                   \
     X(anyio)                                                                                       \
     X(asyncpg)                                                                                     \
     X(fastapi)                                                                                     \
+    X(httpx)                                                                                       \
     X(hypercorn)                                                                                   \
     X(psycopg)                                                                                     \
     X(psycopg2)                                                                                    \

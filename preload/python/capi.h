@@ -77,6 +77,7 @@ void faa_pending_call_nudge(void);
 /// Names that we look up, interned once.
 #define FAA_NAMES(X)                                                                               \
     X(_ConnectionRecord__pool)                                                                     \
+    X(__anext__)                                                                                   \
     X(__call__)                                                                                    \
     X(__code__)                                                                                    \
     X(__file__)                                                                                    \
@@ -101,15 +102,18 @@ void faa_pending_call_nudge(void);
     X(_explicit_transaction)                                                                       \
     X(_faa_database)                                                                               \
     X(_faa_pool_wait)                                                                              \
+    X(_faa_resend_count)                                                                           \
     X(_faa_span)                                                                                   \
     X(_fp_bytes_read)                                                                              \
     X(_get_running_loop)                                                                           \
     X(_initializing)                                                                               \
+    X(_list)                                                                                       \
     X(_native_telemetry)                                                                           \
     X(_original_response)                                                                          \
     X(_params)                                                                                     \
     X(_portal_name)                                                                                \
     X(_query)                                                                                      \
+    X(_uri_reference)                                                                              \
     X(_watching)                                                                                   \
     X(allow_redirects)                                                                             \
     X(args)                                                                                        \
@@ -131,6 +135,7 @@ void faa_pending_call_nudge(void);
     X(connection)                                                                                  \
     X(connection_kwargs)                                                                           \
     X(connection_pool)                                                                             \
+    X(content)                                                                                     \
     X(copy)                                                                                        \
     X(cr_await)                                                                                    \
     X(create_module)                                                                               \
@@ -146,10 +151,12 @@ void faa_pending_call_nudge(void);
     X(engine)                                                                                      \
     X(error)                                                                                       \
     X(errors)                                                                                      \
+    X(exception)                                                                                   \
     X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
     X(execution_context)                                                                           \
     X(explicit_transaction)                                                                        \
+    X(extensions)                                                                                  \
     X(f_code)                                                                                      \
     X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
@@ -167,6 +174,7 @@ void faa_pending_call_nudge(void);
     X(info)                                                                                        \
     X(interpolations)                                                                              \
     X(is_async)                                                                                    \
+    X(is_closed)                                                                                   \
     X(is_transaction)                                                                              \
     X(length)                                                                                      \
     X(length_remaining)                                                                            \
@@ -179,12 +187,14 @@ void faa_pending_call_nudge(void);
     X(more_trailers)                                                                               \
     X(name)                                                                                        \
     X(original_route)                                                                              \
+    X(original_url)                                                                                \
     X(path)                                                                                        \
     X(pgcode)                                                                                      \
     X(pgconn)                                                                                      \
     X(port)                                                                                        \
     X(query_string)                                                                                \
     X(raw)                                                                                         \
+    X(raw_headers)                                                                                 \
     X(raw_path)                                                                                    \
     X(reason)                                                                                      \
     X(req)                                                                                         \
@@ -203,6 +213,7 @@ void faa_pending_call_nudge(void);
     X(state)                                                                                       \
     X(status)                                                                                      \
     X(status_code)                                                                                 \
+    X(stream)                                                                                      \
     X(string)                                                                                      \
     X(strings)                                                                                     \
     X(tb_frame)                                                                                    \

@@ -312,18 +312,35 @@ size_t faa_url_redact(struct faa_str url, char *out, size_t cap)
     return w.n;
 }
 
+// The scheme of a URL that is longer than it and `://`, and its usual port; 0, or -1.
+static int find_scheme(struct faa_str url, struct faa_url *out)
+{
+    static const struct {
+        struct faa_str name;
+        unsigned port;
+    } schemes[] = {
+        {FAA_STR("http"), 80},
+        {FAA_STR("https"), 443},
+        {FAA_STR("ws"), 80},
+        {FAA_STR("wss"), 443},
+    };
+    for (size_t i = 0; i < FAA_COUNT(schemes); i++) {
+        size_t n = schemes[i].name.n;
+        if (url.n > n + 3 && strncasecmp(url.p, schemes[i].name.p, n) == 0 &&
+            memcmp(url.p + n, "://", 3) == 0) {
+            out->scheme = schemes[i].name;
+            out->port = schemes[i].port;
+            return 0;
+        }
+    }
+    return -1;
+}
+
 int faa_url_split(struct faa_str url, struct faa_url *out)
 {
     struct faa_url u;
-    if (url.n > 7 && strncasecmp(url.p, "http://", 7) == 0) {
-        u.scheme = FAA_STR("http");
-        u.port = 80;
-    } else if (url.n > 8 && strncasecmp(url.p, "https://", 8) == 0) {
-        u.scheme = FAA_STR("https");
-        u.port = 443;
-    } else {
+    if (find_scheme(url, &u))
         return -1;
-    }
     struct faa_str rest = tail(url, u.scheme.n + 3);
     size_t n = find(rest, "/?##");
     for (size_t i = 0; i < n; i++)

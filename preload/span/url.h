@@ -25,7 +25,7 @@ enum {
 
 /// Slices of the URL that was split, valid as long as that one.
 struct faa_url {
-    struct faa_str scheme; ///< "http" or "https", static.
+    struct faa_str scheme; ///< "http", "https", "ws" or "wss", static.
     struct faa_str host;   ///< Without user information and brackets, never empty.
     struct faa_str path;   ///< From its slash on; may be empty.
     struct faa_str query;  ///< Without the question mark; may be empty.
@@ -51,9 +51,9 @@ size_t faa_url_redact(struct faa_str url, char *out, size_t cap);
 /// The same for a query alone, given without its question mark.
 size_t faa_query_redact(struct faa_str query, char *out, size_t cap);
 
-/// Takes an http or https URL apart. Returns 0, or -1 (and an untouched `out`) when it is no such
-/// URL, has no host or a port outside 1 to 65535, or control bytes, spaces or backslashes before
-/// its path.
+/// Takes an http, https, ws or wss URL apart (a WebSocket's handshake is HTTP). Returns 0, or -1
+/// (and an untouched `out`) when it is no such URL, has no host or a port outside 1 to 65535, or
+/// control bytes, spaces or backslashes before its path.
 FAA_MUSTUSE int faa_url_split(struct faa_str url, struct faa_url *out);
 
 #endif

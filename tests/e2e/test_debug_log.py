@@ -18,7 +18,7 @@ from harness.target import Target
 DEBUG = {"FAA_LOG_LEVEL": "debug"}
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) (\d+) faa debug: (.+)")
 EVERYTHING = "import fastapi, sqlalchemy, requests, selfcall; selfcall.request()"
-LIBRARIES = ("fastapi", "starlette", "sqlalchemy", "requests", "anyio")
+LIBRARIES = ("fastapi", "starlette", "sqlalchemy", "requests", "urllib3", "urllib", "anyio")
 
 
 def debug_lines(process: Process) -> list[str]:
@@ -77,7 +77,8 @@ def test_module_library_and_version(run: Runner, receiver: HttpReceiver) -> None
     lines = debug_lines(script(run, EVERYTHING, receiver.env))
     for library in LIBRARIES:
         name = {"sqlalchemy": "SQLAlchemy"}.get(library, library)
-        told = "?" if library == "anyio" else version(name)  # It has no __version__.
+        # Those have no __version__.
+        told = "?" if library in ("anyio", "urllib") else version(name)
         instrumented = lines.index(f"{library} {told} instrumented")
         intercepted = [l for l in lines[:instrumented] if re.search(rf"module {library}\b", l)]
         assert len(intercepted) == 1 and "intercepted" in intercepted[0]

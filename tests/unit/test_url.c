@@ -289,6 +289,9 @@ START_TEST(urls_are_split)
         {"http://[fe80::1%25eth0]/", "http", "fe80::1%25eth0", "/", "", 80},
         {"http://h:65535/p?a?b", "http", "h", "/p", "a?b", 65535},
         {"http://h:00080/", "http", "h", "/", "", 80},
+        {"WS://h/chat", "ws", "h", "/chat", "", 80},
+        {"wss://h?x", "wss", "h", "", "x", 443},
+        {"wss://h:8443", "wss", "h", "", "", 8443},
     };
     for (size_t i = 0; i < FAA_COUNT(cases); i++) {
         struct faa_url u;
@@ -307,6 +310,10 @@ START_TEST(what_is_no_http_url_is_refused)
         "http",
         "http://",
         "https://",
+        "ws://",
+        "wss://",
+        "wsx://h",
+        "ws:h",
         "http:///x",
         "ftp://h/",
         "//h/",
