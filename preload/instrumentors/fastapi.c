@@ -82,4 +82,18 @@ const struct faa_instrumentor faa_instrumentor_fastapi = {
     .name = "fastapi",
     .module = "fastapi.applications",
     .install = install,
+    .about =
+        {
+            .library = "FastAPI",
+            .versions = "0.95 to 0.165",
+            .spans = "one SERVER span per HTTP request and per WebSocket connection; INTERNAL "
+                     "spans for background tasks and slow dependencies, on request for "
+                     "dependencies, endpoint and serialization, and for each message of a "
+                     "WebSocket; an event for a failed validation",
+            .attributes = FAA_ASGI_ATTRIBUTES
+            " http.route faa.validation.error_count faa.validation.locations "
+            "code.function.name code.file.path code.line.number",
+            .switches = FAA_ASGI_SWITCHES
+            " OTEL_PYTHON_FASTAPI_EXCLUDED_URLS FAA_FASTAPI_SPANS FAA_SLOW_DEPENDENCY",
+        },
 };

@@ -137,4 +137,21 @@ const struct faa_instrumentor faa_instrumentor_requests = {
     .name = "requests",
     .module = "requests.adapters",
     .install = install,
+    .about =
+        {
+            .library = "requests",
+            .versions = "2.26 to 2.34",
+            .spans = "one CLIENT span per exchange; a redirect is an exchange of its own",
+            .attributes = "http.request.method http.request.method_original url.full "
+                          "server.address server.port http.response.status_code "
+                          "network.protocol.version http.request.header.<key> "
+                          "http.response.header.<key> error.type exception.type "
+                          "exception.message exception.stacktrace faa.event_loop.blocking "
+                          "code.function.name code.file.path code.line.number",
+            .switches = "OTEL_PYTHON_REQUESTS_EXCLUDED_URLS OTEL_PYTHON_EXCLUDED_URLS "
+                        "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST "
+                        "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_RESPONSE "
+                        "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS "
+                        "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS OTEL_PROPAGATORS",
+        },
 };

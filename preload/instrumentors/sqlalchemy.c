@@ -227,4 +227,19 @@ const struct faa_instrumentor faa_instrumentor_sqlalchemy = {
     .name = "sqlalchemy",
     .module = "sqlalchemy",
     .install = install,
+    .about =
+        {
+            .library = "SQLAlchemy",
+            .versions = "1.4 to 2.1",
+            .spans = "one CLIENT span per statement, of sync and async engines, Core and ORM; "
+                     "how long a request waits for a connection of the pool is told by its "
+                     "SERVER span",
+            .attributes = "db.system.name db.namespace db.operation.name "
+                          "db.operation.batch.size db.query.summary db.query.text "
+                          "server.address server.port db.response.status_code error.type "
+                          "exception.type exception.message exception.stacktrace "
+                          "faa.db.pool.wait_us faa.event_loop.blocking code.function.name "
+                          "code.file.path code.line.number",
+            .switches = "",
+        },
 };

@@ -90,4 +90,15 @@ const struct faa_instrumentor faa_instrumentor_starlette = {
     .name = "starlette",
     .module = "starlette.applications",
     .install = install,
+    .about =
+        {
+            .library = "Starlette",
+            .versions = "0.27 to 1.10",
+            .spans = "one SERVER span per HTTP request and per WebSocket connection; an "
+                     "INTERNAL span per background task, on request for each message of a "
+                     "WebSocket",
+            .attributes = FAA_ASGI_ATTRIBUTES
+            " http.route code.function.name code.file.path code.line.number",
+            .switches = FAA_ASGI_SWITCHES " OTEL_PYTHON_STARLETTE_EXCLUDED_URLS FAA_FASTAPI_SPANS",
+        },
 };
