@@ -21,7 +21,11 @@ from harness.tree import assert_tree, one, where
 REQUIREMENTS_14 = Path(__file__).with_name("requirements-sqlalchemy14.txt")
 
 
-@pytest.fixture(scope="module", params=["installed", "1.4"])
+# A chosen interpreter has the version to test.
+VERSIONS = ["installed"] if os.environ.get("FAA_TEST_PYTHON") else ["installed", "1.4"]
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
 def python(request: pytest.FixtureRequest) -> str:
     """An interpreter that has the version of SQLAlchemy."""
     default = os.environ.get("FAA_TEST_PYTHON") or sys.executable
