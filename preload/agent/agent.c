@@ -39,10 +39,12 @@ static const char *reason_to_stand_down(int version)
     return reason ? reason : other_tracer();
 }
 
-// The package's version, for the log; the part of the module's name before the first dot.
+// The version of the package, the part of the module's name before the first dot, for the log.
 static void log_instrumented(const struct faa_instrumentor *instrumentor)
 {
-    PyObject *name = PyUnicode_FromString(instrumentor->name), *version = NULL;
+    const char *module = instrumentor->module;
+    PyObject *name = PyUnicode_FromStringAndSize(module, (Py_ssize_t)strcspn(module, "."));
+    PyObject *version = NULL;
     PyObject *package = name ? PyImport_GetModule(name) : NULL;
     if (package)
         faa_getattr(package, FAA_NAME(__version__), &version);

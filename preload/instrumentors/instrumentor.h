@@ -18,7 +18,7 @@
     X(uvicorn)
 
 struct faa_instrumentor {
-    const char *name;   ///< As in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS; also the package's name.
+    const char *name;   ///< As in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, and in the log.
     const char *module; ///< The module after whose import `install` runs.
     /// Hooks into the library, all or nothing: 0, or -1 when its shape is not the expected one,
     /// with a debug line that says what is missing. Runs with no error set; may leave one.

@@ -8,6 +8,7 @@
 #include "python/err.h"
 #include "python/forward.h"
 
+#include <stdio.h>
 #include <string.h>
 
 // The values are the same since 3.8; the limited headers hide them or rename them.
@@ -20,6 +21,7 @@ PyAPI_FUNC(PyObject *) PyVectorcall_Call(PyObject *callable, PyObject *tuple, Py
 struct wrapper {
     faa_vectorcallfunc vectorcall;
     PyObject *wrapped;
+    PyObject *callee; // What the hook is given: `wrapped`, or what binds it first.
     PyObject *data;
     PyObject *weakrefs;
     faa_hook *hook;
@@ -32,7 +34,7 @@ static PyObject *wrapper_vectorcall(PyObject *self, PyObject *const *args, size_
                                     PyObject *kwnames)
 {
     struct wrapper *w = faa_state(self);
-    return w->hook(w->wrapped, w->data, args, nargsf, kwnames);
+    return w->hook(w->callee, w->data, args, nargsf, kwnames);
 }
 
 static PyObject *wrapper_get(PyObject *self, PyObject *object, PyObject *owner)
@@ -74,6 +76,7 @@ static int wrapper_traverse(PyObject *self, visitproc visit, void *arg)
 {
     struct wrapper *w = faa_state(self);
     Py_VISIT(w->wrapped);
+    Py_VISIT(w->callee);
     Py_VISIT(w->data);
     return faa_visit_type(self, visit, arg);
 }
@@ -82,7 +85,7 @@ static int wrapper_clear(PyObject *self)
 {
     struct wrapper *w = faa_state(self);
     faa_clear(&w->data);
-    return 0; // `wrapped` stays: a cleared wrapper must still be callable.
+    return 0; // The others stay: a cleared wrapper must still be callable.
 }
 
 static void wrapper_dealloc(PyObject *self)
@@ -92,6 +95,7 @@ static void wrapper_dealloc(PyObject *self)
     if (w->weakrefs)
         PyObject_ClearWeakRefs(self);
     faa_clear(&w->wrapped);
+    faa_clear(&w->callee);
     faa_clear(&w->data);
     faa_free(self, 1);
 }
@@ -144,6 +148,7 @@ PyObject *faa_wrapper_new(PyObject *wrapped, faa_hook *hook, PyObject *data)
     struct wrapper *w = faa_state(self);
     w->vectorcall = wrapper_vectorcall;
     w->wrapped = faa_newref(wrapped);
+    w->callee = faa_newref(wrapped);
     w->data = faa_newref(data);
     w->weakrefs = NULL;
     w->hook = hook;
@@ -189,22 +194,78 @@ static PyObject *find_static(PyObject *owner, const char *name)
     return found;
 }
 
+static int is_class(PyObject *object)
+{
+    return (PyType_GetFlags(faa_type_of(object)) & Py_TPFLAGS_TYPE_SUBCLASS) != 0;
+}
+
+// Another tool's wrapper of a method wants to know the object, which it learns when it is bound: it
+// is called as the class would have called it.
+static PyObject *call_bound(PyObject *method, PyObject *args, PyObject *kwargs)
+{
+    PyObject *object = PyTuple_Size(args) > 0 ? PyTuple_GetItem(args, 0) : NULL; // Borrowed.
+    if (!object)
+        return PyObject_Call(method, args, kwargs);
+    PyObject *bound = PyObject_CallMethod(method, "__get__", "OO", object, faa_type_of(object));
+    PyObject *rest = bound ? PyTuple_GetSlice(args, 1, PyTuple_Size(args)) : NULL;
+    PyObject *result = rest ? PyObject_Call(bound, rest, kwargs) : NULL;
+    Py_DecRef(bound);
+    Py_DecRef(rest);
+    return result;
+}
+
+// 0, or -1 without memory.
+static int bind_callee(PyObject *wrapper)
+{
+    static PyMethodDef method = {"call_bound", (PyCFunction)(void (*)(void))call_bound,
+                                 METH_VARARGS | METH_KEYWORDS, NULL};
+    struct wrapper *w = faa_state(wrapper);
+    PyObject *callee = PyCFunction_New(&method, w->wrapped);
+    if (!callee)
+        return -1;
+    faa_clear(&w->callee);
+    w->callee = callee;
+    return 0;
+}
+
 // What to put in the target's place: a wrapper, or itself if it is one with this hook. A wrapper
 // with another hook is inherited from a base class whose method has one of its own. Only functions
 // are wrapped, and what stands for one as our wrapper does (another tool's).
 static PyObject *wrap_target(PyObject *owner, const char *name, faa_hook *hook)
 {
     PyObject *original = owner ? find_static(owner, name) : NULL, *wrapper = NULL;
-    if (original && faa_type_of(original) == (PyTypeObject *)type &&
-        ((struct wrapper *)faa_state(original))->hook == hook)
+    PyTypeObject *kind = original ? faa_type_of(original) : NULL;
+    if (kind == (PyTypeObject *)type && ((struct wrapper *)faa_state(original))->hook == hook)
         return original;
     if (original && PyObject_IsInstance(original, (PyObject *)&PyFunction_Type) == 1)
         wrapper = faa_wrapper_new(original, hook, NULL);
+    if (wrapper && kind != &PyFunction_Type && kind != (PyTypeObject *)type && is_class(owner) &&
+        bind_callee(wrapper))
+        faa_clear(&wrapper);
     Py_DecRef(original);
     return wrapper;
 }
 
-enum { PATCHES_MAX = 16 };
+enum { PATCHES_MAX = 16, LIST_MAX = 800 };
+
+// As many lines as the names need.
+static void log_hooked(const struct faa_patch *patches, size_t count)
+{
+    char list[LIST_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(patches[i].target);
+        if (n && n + length + 3 > sizeof(list)) {
+            faa_debug("hooked %s", list);
+            n = 0;
+        }
+        int written =
+            snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "", patches[i].target);
+        n += written > 0 ? (size_t)written : 0;
+    }
+    if (n)
+        faa_debug("hooked %s", list);
+}
 
 int faa_patch_all(const struct faa_patch *patches, size_t count)
 {
@@ -226,6 +287,8 @@ int faa_patch_all(const struct faa_patch *patches, size_t count)
         Py_DecRef(owners[i]);
         Py_DecRef(wrappers[i]);
     }
+    if (status == 0 && faa_log_enabled(FAA_LOG_DEBUG))
+        log_hooked(patches, count);
     PyErr_Clear();
     return status;
 }
