@@ -75,9 +75,9 @@ static int install(PyObject *module)
         {"starlette.routing:Mount.handle", mount_hook},
         {"starlette.applications:Starlette.__call__", faa_asgi_application_hook},
     };
-    PyObject *class = PyObject_GetAttrString(module, "Starlette");
-    int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
-    if (status == 0) {
+    int status = faa_patch_all(patches, FAA_COUNT(patches));
+    PyObject *class = status == 0 ? PyObject_GetAttrString(module, "Starlette") : NULL;
+    if (class) {
         faa_asgi_trace_class(FAA_STARLETTE, class, NULL);
         hook_handlers();
         faa_background_install();
