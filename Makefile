@@ -136,6 +136,11 @@ $(LIBRARIES).o: docs/libraries.c
 docs: $(LIBRARIES) ## Write docs/LIBRARIES.md from the descriptors of the instrumentors
 	$(LIBRARIES) >docs/LIBRARIES.md.new && mv docs/LIBRARIES.md.new docs/LIBRARIES.md
 
+.PHONY: new-instrumentor
+new-instrumentor: ## The skeleton for one more library: make new-instrumentor NAME=x MODULE=y
+	@NAME='$(subst ','\'',$(value NAME))' MODULE='$(subst ','\'',$(value MODULE))' \
+	    $(if $(FUNCTION),FUNCTION='$(subst ','\'',$(value FUNCTION))') preload/instrumentors/new
+
 # ---- tests ------------------------------------------------------------------------------------
 
 # tests/unit/test_*.c are Check suites; tests/fuzz/fuzz_*.c are libFuzzer targets, whose corpora a
@@ -223,7 +228,7 @@ compdb: ## compile_commands.json for editors and clang-tidy
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: clean
 clean: ## Remove everything built (what the tests' set-up fetched stays)

@@ -56,7 +56,7 @@ def build() -> Path:
 @pytest.fixture
 def python() -> str:
     """The applications' interpreter; parametrize it (or set FAA_TEST_PYTHON) for another."""
-    return os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    return libraries.python()
 
 
 @pytest.fixture

@@ -67,6 +67,11 @@ def of_tests() -> str | None:
     return made(name).python if name else None
 
 
+def python() -> str:
+    """The applications' interpreter: FAA_TEST_PYTHON, or that of these tests."""
+    return os.environ.get("FAA_TEST_PYTHON") or sys.executable
+
+
 @cache
 def installed(python: str) -> Libraries:
     """Returns what an interpreter has."""
