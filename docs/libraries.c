@@ -90,7 +90,7 @@ static void check(const struct faa_instrumentor *i)
         return;
     }
     if (is_empty(i->about.library) || is_empty(i->about.versions) || is_empty(i->about.spans) ||
-        is_empty(i->about.attributes) || !i->about.switches)
+        !i->about.attributes || !i->about.switches)
         complain(i, "leaves something out of .about");
     else if (!is_list(i->about.attributes) || !is_list(i->about.switches))
         complain(i, "has a list that is no list of different words");

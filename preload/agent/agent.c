@@ -5,6 +5,7 @@
 #include "agent/lifecycle.h"
 #include "base/log.h"
 #include "instrumentors/instrumentor.h"
+#include "python/asyncgen.h"
 #include "python/awaitable.h"
 #include "python/err.h"
 #include "python/importhook.h"
@@ -99,7 +100,7 @@ static void set_up_watch(void)
 static int start(void)
 {
     if (faa_config_read(&config) || faa_capi_init() || faa_wrapper_init() || faa_awaitable_init() ||
-        faa_pyspan_init()) {
+        faa_asyncgen_init() || faa_pyspan_init()) {
         faa_warn("cannot start: out of memory");
         return -1;
     }

@@ -9,11 +9,18 @@
 #include "python/capi.h"
 
 #define FAA_INSTRUMENTORS(X)                                                                       \
+    X(aiomysql)                                                                                    \
+    X(aiosqlite)                                                                                   \
     X(anyio)                                                                                       \
+    X(asyncpg)                                                                                     \
     X(fastapi)                                                                                     \
     X(hypercorn)                                                                                   \
+    X(psycopg)                                                                                     \
+    X(psycopg2)                                                                                    \
+    X(pymysql)                                                                                     \
     X(requests)                                                                                    \
     X(sqlalchemy)                                                                                  \
+    X(sqlite3)                                                                                     \
     X(starlette)                                                                                   \
     X(uvicorn)
 
@@ -29,7 +36,7 @@ struct faa_instrumentor {
         const char *library;    ///< Its name as people write it, "SQLAlchemy".
         const char *versions;   ///< Oldest and newest that are tested, "1.4 to 2.1".
         const char *spans;      ///< What is a span, "one per statement".
-        const char *attributes; ///< Names separated by spaces; `<key>` stands for a name's end.
+        const char *attributes; ///< Names separated by spaces, `<key>` for a name's end, "" for none.
         const char *switches;   ///< Variables that change it, separated by spaces; "" for none.
     } about;
 };

@@ -44,6 +44,7 @@
 PyAPI_FUNC(PyObject *) PyContextVar_New(const char *name, PyObject *default_value);
 PyAPI_FUNC(int) PyContextVar_Get(PyObject *var, PyObject *default_value, PyObject **value);
 PyAPI_FUNC(PyObject *) PyContextVar_Set(PyObject *var, PyObject *value);
+PyAPI_FUNC(PyObject *) PyContext_CopyCurrent(void);
 PyAPI_FUNC(PyObject *) _PyObject_GC_New(PyTypeObject *type);
 PyAPI_FUNC(PyObject *) PyMethod_New(PyObject *function, PyObject *self);
 PyAPI_FUNC(const char *) PyUnicode_AsUTF8AndSize(PyObject *unicode, Py_ssize_t *size);
@@ -85,11 +86,26 @@ void faa_pending_call_nudge(void);
     X(__self__)                                                                                    \
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
+    X(_addr)                                                                                       \
+    X(_connection)                                                                                 \
+    X(_connector)                                                                                  \
+    X(_exhausted)                                                                                  \
     X(_faa_span)                                                                                   \
+    X(_ConnectionRecord__pool)                                                                     \
+    X(_dbapi_connection)                                                                           \
+    X(_dialect)                                                                                    \
+    X(_faa_database)                                                                               \
+    X(_faa_pool_wait)                                                                              \
+    X(_faa_statement)                                                                              \
     X(_get_running_loop)                                                                           \
     X(_native_telemetry)                                                                           \
     X(config)                                                                                      \
     X(_initializing)                                                                               \
+    X(_params)                                                                                     \
+    X(_portal_name)                                                                                \
+    X(_query)                                                                                      \
+    X(args)                                                                                        \
+    X(as_string)                                                                                   \
     X(body)                                                                                        \
     X(bytes)                                                                                       \
     X(call)                                                                                        \
@@ -101,11 +117,14 @@ void faa_pending_call_nudge(void);
     X(co_name)                                                                                     \
     X(co_qualname)                                                                                 \
     X(code)                                                                                        \
+    X(compiled)                                                                                    \
     X(connection)                                                                                  \
     X(copy)                                                                                        \
     X(cr_await)                                                                                    \
     X(create_module)                                                                               \
     X(database)                                                                                    \
+    X(db)                                                                                          \
+    X(dbname)                                                                                      \
     X(dependant)                                                                                   \
     X(dependencies)                                                                                \
     X(dependency_cache)                                                                            \
@@ -116,15 +135,18 @@ void faa_pending_call_nudge(void);
     X(errors)                                                                                      \
     X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
-    X(execution_context)                                                                           \
     X(f_code)                                                                                      \
     X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
+    X(format_spec)                                                                                 \
     X(func)                                                                                        \
+    X(gen)                                                                                         \
     X(headers)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
+    X(info)                                                                                        \
+    X(interpolations)                                                                              \
     X(is_async)                                                                                    \
     X(loaded_app)                                                                                  \
     X(loader)                                                                                      \
@@ -133,23 +155,28 @@ void faa_pending_call_nudge(void);
     X(more_body)                                                                                   \
     X(more_trailers)                                                                               \
     X(name)                                                                                        \
-    X(original_exception)                                                                          \
     X(original_route)                                                                              \
     X(path)                                                                                        \
     X(pgcode)                                                                                      \
+    X(pgconn)                                                                                      \
     X(port)                                                                                        \
     X(query_string)                                                                                \
     X(raw)                                                                                         \
     X(raw_path)                                                                                    \
+    X(root_connection)                                                                             \
     X(root_path)                                                                                   \
     X(scheme)                                                                                      \
     X(send)                                                                                        \
     X(server)                                                                                      \
+    X(server_version)                                                                              \
     X(span)                                                                                        \
+    X(sqlite_errorname)                                                                            \
     X(sqlstate)                                                                                    \
     X(state)                                                                                       \
     X(status)                                                                                      \
     X(status_code)                                                                                 \
+    X(strings)                                                                                     \
+    X(string)                                                                                      \
     X(tb_frame)                                                                                    \
     X(tb_lineno)                                                                                   \
     X(tb_next)                                                                                     \
@@ -157,8 +184,10 @@ void faa_pending_call_nudge(void);
     X(throw)                                                                                       \
     X(trailers)                                                                                    \
     X(type)                                                                                        \
+    X(unix_socket)                                                                                 \
     X(url)                                                                                         \
     X(use_cache)                                                                                   \
+    X(value)                                                                                       \
     X(version)
 
 enum faa_name {

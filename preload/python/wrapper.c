@@ -5,6 +5,7 @@
 #include "python/wrapper.h"
 
 #include "base/log.h"
+#include "python/builtin_type.h"
 #include "python/err.h"
 #include "python/forward.h"
 
@@ -15,7 +16,7 @@
 #define HAVE_VECTORCALL (1UL << 11)
 #define METHOD_DESCRIPTOR (1UL << 17)
 
-PyAPI_DATA(PyTypeObject) PyFunction_Type;
+PyAPI_DATA(PyTypeObject) PyFunction_Type, PyClassMethod_Type;
 PyAPI_FUNC(PyObject *) PyVectorcall_Call(PyObject *callable, PyObject *tuple, PyObject *dict);
 
 struct wrapper {
@@ -194,9 +195,41 @@ static PyObject *find_static(PyObject *owner, const char *name)
     return found;
 }
 
-static int is_class(PyObject *object)
+// The wrapper that a function or classmethod is already, or NULL; borrowed.
+static PyObject *as_wrapper(PyObject *object)
 {
-    return (PyType_GetFlags(faa_type_of(object)) & Py_TPFLAGS_TYPE_SUBCLASS) != 0;
+    return faa_type_of(object) == (PyTypeObject *)type ? object : NULL;
+}
+
+// Functions, and what stands for one as our wrapper does (another tool's), and builtin ones.
+static int is_function(PyObject *object)
+{
+    PyTypeObject *kind = faa_type_of(object);
+    return kind == &PyCFunction_Type || kind == &PyMethodDescr_Type ||
+           PyObject_IsInstance(object, (PyObject *)&PyFunction_Type) == 1;
+}
+
+// A wrapper around `function`, or itself if it is one with this hook. A wrapper with another hook
+// is inherited from a base class whose method has one of its own. New reference, or NULL.
+static PyObject *wrap_function(PyObject *function, faa_hook *hook)
+{
+    PyObject *wrapper = as_wrapper(function);
+    if (wrapper && ((struct wrapper *)faa_state(wrapper))->hook == hook)
+        return faa_newref(wrapper);
+    return is_function(function) ? faa_wrapper_new(function, hook, NULL) : NULL;
+}
+
+static PyObject *wrap_classmethod(PyObject *original, faa_hook *hook)
+{
+    PyObject *function = PyObject_GetAttrString(original, "__func__");
+    PyObject *wrapper = function ? wrap_function(function, hook) : NULL, *result = NULL;
+    if (wrapper == function)
+        result = faa_newref(original);
+    else if (wrapper)
+        result = PyObject_CallFunctionObjArgs((PyObject *)&PyClassMethod_Type, wrapper, NULL);
+    Py_DecRef(function);
+    Py_DecRef(wrapper);
+    return result;
 }
 
 // Another tool's wrapper of a method wants to know the object, which it learns when it is bound: it
@@ -214,54 +247,91 @@ static PyObject *call_bound(PyObject *method, PyObject *args, PyObject *kwargs)
     return result;
 }
 
-// 0, or -1 without memory.
-static int bind_callee(PyObject *wrapper)
+// Whether the attribute of a class is something that binds itself in its own way.
+static int is_foreign(PyObject *owner, PyObject *original)
+{
+    PyTypeObject *kind = faa_type_of(original);
+    return kind != &PyFunction_Type && kind != (PyTypeObject *)type && kind != &PyCFunction_Type &&
+           kind != &PyMethodDescr_Type && kind != &PyClassMethod_Type &&
+           (PyType_GetFlags(faa_type_of(owner)) & Py_TPFLAGS_TYPE_SUBCLASS) != 0;
+}
+
+// Lets the wrapper of such an attribute call it bound. Takes the reference; NULL without memory.
+static PyObject *bind_callee(PyObject *wrapper)
 {
     static PyMethodDef method = {"call_bound", (PyCFunction)(void (*)(void))call_bound,
                                  METH_VARARGS | METH_KEYWORDS, NULL};
     struct wrapper *w = faa_state(wrapper);
     PyObject *callee = PyCFunction_New(&method, w->wrapped);
-    if (!callee)
-        return -1;
-    faa_clear(&w->callee);
-    w->callee = callee;
-    return 0;
-}
-
-// What to put in the target's place: a wrapper, or itself if it is one with this hook. A wrapper
-// with another hook is inherited from a base class whose method has one of its own. Only functions
-// are wrapped, and what stands for one as our wrapper does (another tool's).
-static PyObject *wrap_target(PyObject *owner, const char *name, faa_hook *hook)
-{
-    PyObject *original = owner ? find_static(owner, name) : NULL, *wrapper = NULL;
-    PyTypeObject *kind = original ? faa_type_of(original) : NULL;
-    if (kind == (PyTypeObject *)type && ((struct wrapper *)faa_state(original))->hook == hook)
-        return original;
-    if (original && PyObject_IsInstance(original, (PyObject *)&PyFunction_Type) == 1)
-        wrapper = faa_wrapper_new(original, hook, NULL);
-    if (wrapper && kind != &PyFunction_Type && kind != (PyTypeObject *)type && is_class(owner) &&
-        bind_callee(wrapper))
+    if (callee) {
+        Py_DecRef(w->callee);
+        w->callee = callee;
+    } else {
         faa_clear(&wrapper);
-    Py_DecRef(original);
+    }
     return wrapper;
 }
 
-enum { PATCHES_MAX = 16, LIST_MAX = 800 };
+// One target on its way: what lies there, and what goes in its place.
+struct change {
+    const char *name;
+    PyObject *owner, *original, *wrapper;
+};
+
+// Prepares the n-th change; those before it are.
+static int prepare(struct change *changes, const struct faa_patch *patches, size_t n)
+{
+    const struct faa_patch *patch = &patches[n];
+    struct change *c = &changes[n];
+    const char *target = patch->target + (*patch->target == '?');
+    c->owner = find_owner(target, &c->name);
+    c->original = c->owner ? find_static(c->owner, c->name) : NULL;
+    for (size_t i = 0; c->original && i < n && !c->wrapper; i++)
+        if (changes[i].original == c->original && patches[i].hook == patch->hook)
+            c->wrapper = faa_newref(changes[i].wrapper);
+    if (c->original && !c->wrapper)
+        c->wrapper = faa_type_of(c->original) == &PyClassMethod_Type
+                         ? wrap_classmethod(c->original, patch->hook)
+                         : wrap_function(c->original, patch->hook);
+    if (c->wrapper && is_foreign(c->owner, c->original))
+        c->wrapper = bind_callee(c->wrapper);
+    PyErr_Clear();
+    if (c->wrapper)
+        return 0;
+    int may_be_missing = target != patch->target;
+    faa_debug("%s is not there, or no function%s", target, may_be_missing ? " (it need not)" : "");
+    return may_be_missing ? 0 : -1;
+}
+
+// Puts `value` where the target is; a builtin type refuses the ordinary way.
+static int put(const struct change *c, PyObject *value)
+{
+    if (PyObject_SetAttrString(c->owner, c->name, value) == 0)
+        return 0;
+    PyErr_Clear();
+    if (faa_builtin_type_set(c->owner, c->name, value) == 0)
+        return 0;
+    faa_debug("%s cannot be replaced", c->name);
+    return -1;
+}
+
+enum { PATCHES_MAX = 32, LIST_MAX = 800 };
 
 // As many lines as the names need.
-static void log_hooked(const struct faa_patch *patches, size_t count)
+static void log_hooked(const struct faa_patch *patches, const struct change *changes, size_t count)
 {
     char list[LIST_MAX];
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t length = strlen(patches[i].target);
-        if (n && n + length + 3 > sizeof(list)) {
+        const char *target = patches[i].target + (*patches[i].target == '?');
+        if (!changes[i].wrapper)
+            continue;
+        if (n && n + strlen(target) + 3 > sizeof(list)) {
             faa_debug("hooked %s", list);
             n = 0;
         }
-        int written =
-            snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "", patches[i].target);
-        n += written > 0 ? (size_t)written : 0;
+        int more = snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "", target);
+        n += more > 0 ? (size_t)more : 0;
     }
     if (n)
         faa_debug("hooked %s", list);
@@ -269,26 +339,24 @@ static void log_hooked(const struct faa_patch *patches, size_t count)
 
 int faa_patch_all(const struct faa_patch *patches, size_t count)
 {
-    PyObject *owners[PATCHES_MAX] = {NULL}, *wrappers[PATCHES_MAX] = {NULL};
-    const char *names[PATCHES_MAX];
+    struct change changes[PATCHES_MAX] = {{NULL, NULL, NULL, NULL}};
     int status = count <= PATCHES_MAX ? 0 : -1;
-    size_t n = 0;
-    for (; status == 0 && n < count; n++) {
-        owners[n] = find_owner(patches[n].target, &names[n]);
-        wrappers[n] = wrap_target(owners[n], names[n], patches[n].hook);
-        if (!wrappers[n]) {
-            faa_debug("%s is not there, or no function", patches[n].target);
-            status = -1;
-        }
-    }
-    for (size_t i = 0; status == 0 && i < n; i++)
-        status = PyObject_SetAttrString(owners[i], names[i], wrappers[i]);
-    for (size_t i = 0; i < n; i++) {
-        Py_DecRef(owners[i]);
-        Py_DecRef(wrappers[i]);
-    }
+    size_t n = 0, done = 0;
+    for (; status == 0 && n < count; n++)
+        status = prepare(changes, patches, n);
+    for (; status == 0 && done < n; done++)
+        if (changes[done].wrapper)
+            status = put(&changes[done], changes[done].wrapper);
+    while (status && done-- > 0)
+        if (changes[done].wrapper && put(&changes[done], changes[done].original))
+            PyErr_Clear();
     if (status == 0 && faa_log_enabled(FAA_LOG_DEBUG))
-        log_hooked(patches, count);
+        log_hooked(patches, changes, n);
+    for (size_t i = 0; i < n; i++) {
+        Py_DecRef(changes[i].owner);
+        Py_DecRef(changes[i].original);
+        Py_DecRef(changes[i].wrapper);
+    }
     PyErr_Clear();
     return status;
 }

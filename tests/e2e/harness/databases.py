@@ -132,6 +132,7 @@ class PostgreSQL(Database):
             "unix_socket_directories": self.socket,
             "fsync": "off",
             "max_connections": 50,
+            "max_prepared_transactions": 5,
             "shared_buffers": "16MB",
         }
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
