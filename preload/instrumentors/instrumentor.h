@@ -36,7 +36,7 @@ struct faa_instrumentor {
         const char *library;    ///< Its name as people write it, "SQLAlchemy".
         const char *versions;   ///< Oldest and newest that are tested, "1.4 to 2.1".
         const char *spans;      ///< What is a span, "one per statement".
-        const char *attributes; ///< Names separated by spaces, `<key>` for a name's end, "" for none.
+        const char *attributes; ///< Names with spaces between; `<key>` for a name's end; or "".
         const char *switches;   ///< Variables that change it, separated by spaces; "" for none.
     } about;
 };

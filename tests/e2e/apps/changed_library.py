@@ -3,9 +3,10 @@
 
 NAME is a function of uses.py. CHANGE, a function of this file, is done to TARGET ("module:a.b") when
 the body of MODULE has run, and before anybody else sees it. What the library does then, or how it
-fails, is printed.
+fails, is printed. The exit status is 3 where a change cannot be made: to a class written in C.
 """
 
+import os
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -19,8 +20,9 @@ def removed(owner: Any, name: str) -> None:
 
 def renamed(owner: Any, name: str) -> None:
     for place in _places(owner, name):
-        setattr(place, f"{name}_renamed", vars(place)[name])
+        value = vars(place)[name]
         delattr(place, name)
+        setattr(place, f"{name}_renamed", value)
 
 
 def number(owner: Any, name: str) -> None:
@@ -81,25 +83,22 @@ class Foreign:
         return Foreign(self._wrapped.__get__(instance, owner), self._name, instance)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        print(f"{self._name} of {type(self._instance).__name__} with {len(args)} arguments")
+        print(f"{self._name} of {type(self._instance).__name__}")
         return self._wrapped(*args, **options)
 
 
 def _raw(owner: Any, name: str) -> Any:
-    places = _places(owner, name)
-    return vars(places[0])[name] if places else getattr(owner, name)
+    return vars(_places(owner, name)[0])[name]
 
 
 def _places(owner: Any, name: str) -> list[Any]:
-    """Where the name is: the module, or the class and those of its bases that have it (and are no
-    builtin ones)."""
-    classes = owner.__mro__ if isinstance(owner, type) else [owner]
-    heap = 1 << 9
-    return [
-        one
-        for one in classes
-        if name in vars(one) and (not isinstance(one, type) or one.__flags__ & heap)
-    ]
+    """Where the name is: the module, or the class and those of its bases that have it (and are none
+    of Python's own)."""
+    if not isinstance(owner, type):
+        return [owner]
+    places = [one for one in owner.__mro__ if one.__module__ != "builtins" and name in vars(one)]
+    assert places, (owner, name)
+    return places
 
 
 def change(how: str, module: ModuleType, path: str) -> None:
@@ -112,8 +111,9 @@ def change(how: str, module: ModuleType, path: str) -> None:
         for word in outer:
             owner = getattr(owner, word)
         globals()[how](owner, name)
-    except Exception as error:
-        raise SystemExit(f"cannot change {path}: {error!r}") from error
+    except TypeError as error:
+        print(f"cannot change {path}: {error!r}", flush=True)
+        os._exit(3)
 
 
 class Changer:
@@ -157,7 +157,8 @@ def main(name: str, *asked: str) -> None:
 
         getattr(uses, name.replace("-", "_"))()
     except Exception as error:
-        print(f"{type(error).__module__}.{type(error).__qualname__}: {error}")
+        print(f"failed: {type(error).__module__}.{type(error).__qualname__}: {error}", flush=True)
+        os._exit(0)  # A thread of the library may wait for what has failed.
     print("done")
 
 
