@@ -70,7 +70,7 @@ const struct faa_instrumentor faa_instrumentor_psycopg2 = {
     .about =
         {
             .library = "psycopg2",
-            .versions = "2.8 to 2.9",
+            .versions = "2.9",
             .spans = "one per statement, COPY, called function and connect; none under SQLAlchemy",
             .attributes = "db.system.name db.namespace db.operation.name db.operation.batch.size "
                           "db.query.text db.query.summary db.response.status_code error.type "

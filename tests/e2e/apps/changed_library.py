@@ -3,10 +3,12 @@
 
 NAME is a function of uses.py. CHANGE, a function of this file, is done to TARGET ("module:a.b") when
 the body of MODULE has run, and before anybody else sees it. What the library does then, or how it
-fails, is printed. The exit status is 3 where a change cannot be made: to a class written in C.
+fails, is printed. The exit status is 3 where a change cannot be made: to a class written in C. A
+library that hangs is ended by SIGALRM after PATIENCE seconds.
 """
 
 import os
+import signal
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -67,23 +69,25 @@ def outer_renamed(owner: Any, name: str) -> None:
 class Foreign:
     """A transparent proxy that binds itself."""
 
-    def __init__(self, wrapped: Any, name: str, instance: Any = None) -> None:
+    def __init__(self, wrapped: Any, name: str, instance: Any = None, is_bound: bool = False) -> None:
         self._wrapped, self._name, self._instance = wrapped, name, instance
+        self._is_bound = is_bound
 
     @property
     def __class__(self) -> Any:  # type: ignore[override]
-        return type(self._wrapped)
+        return self._wrapped.__class__
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wrapped, name)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        if instance is None:
-            return self
-        return Foreign(self._wrapped.__get__(instance, owner), self._name, instance)
+        return Foreign(self._wrapped.__get__(instance, owner), self._name, instance, True)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        print(f"{self._name} of {type(self._instance).__name__}")
+        instance = self._instance
+        if self._is_bound and instance is None and args:
+            instance = args[0]  # The method of the class, called with an object.
+        print(f"{self._name} of {type(instance).__name__}")
         return self._wrapped(*args, **options)
 
 
@@ -149,6 +153,7 @@ class Changer:
 
 
 def main(name: str, *asked: str) -> None:
+    signal.alarm(int(os.environ["PATIENCE"]))
     if asked:
         # Behind the agent's own finder, if it is here.
         sys.meta_path.insert(sys.meta_path.index(PathFinder), Changer(*asked))
