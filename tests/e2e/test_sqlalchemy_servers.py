@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness import libraries
 from harness.databases import DATABASE, PASSWORD, USER, MariaDB, PostgreSQL
 from harness.otlp import Span
 from harness.process import TOP
@@ -30,6 +31,11 @@ DIALECTS = {
 DRIVERS = [f"2-{name}" for name in DIALECTS] + [
     f"1.4-{name}" for name in DIALECTS if not name.startswith("psycopg-") and name != "psycopg"
 ]
+# A chosen interpreter has the version to test.
+CHOSEN = os.environ.get("FAA_TEST_PYTHON")
+if CHOSEN:
+    is_2 = libraries.installed(CHOSEN).has("SQLAlchemy", "2")
+    DRIVERS = [name for name in DRIVERS if name.startswith("2-" if is_2 else "1.4-")]
 ASYNC = [name for name in DRIVERS if name.endswith("-async")]
 WAIT = "faa.db.pool.wait_us"
 TRACED = {"FAA_SQLALCHEMY_SPANS": "transactions"}
@@ -62,8 +68,8 @@ class Servers:
             urls = {name: self.url(name) for name in names}
             folder = self.folder / str(len(self._running))
             folder.mkdir()
-            python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
-            if version == "1.4":
+            python = libraries.python()
+            if version == "1.4" and not CHOSEN:
                 command = [TOP / "tests" / "setup" / "venv", "sqlalchemy14", REQUIREMENTS_14]
                 venv = subprocess.run(
                     [*command, python], check=True, stdout=subprocess.PIPE, text=True

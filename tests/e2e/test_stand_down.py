@@ -24,7 +24,7 @@ from harness.target import Target
 
 NAMES = [one.name for one in descriptors.told()]
 # Each attribute is taken away, and one of those that are hooked together is wrapped by another tool.
-# The other changes, which meet the same code of the agent, are made by `make test-matrix`: all to all.
+# FAA_TEST_CHANGES=all, as in `make test-matrix`, makes all changes to all.
 CHANGES = ("removed", "renamed", "outer_renamed", "number", "some_class", "partial", "static")
 TOLERATED = ("foreign", "old_foreign")
 IMPOSSIBLE = 3  # The exit status where a class is written in C.
@@ -38,7 +38,7 @@ SERVERS = {
     "redis": "redis_server",
 }
 SETTINGS = {"logging": {"OTEL_PYTHON_LOG_CORRELATION": "true"}}
-ALL = os.environ.get("FAA_TEST_MATRIX") == "all"
+ALL = os.environ.get("FAA_TEST_CHANGES") == "all"
 
 pytestmark = pytest.mark.timeout(scaled(300))
 
