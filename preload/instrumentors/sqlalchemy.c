@@ -13,6 +13,13 @@
 
 const char faa_sqlalchemy_scope[] = "sqlalchemy";
 
+// Marks the operations of statements, whose `extra` is the cursor: it tells them apart, and is
+// never looked into.
+static void forget_cursor(void *cursor)
+{
+    (void)cursor;
+}
+
 // True where the statement belongs to an operation: SQLAlchemy's own work on a connection, or the
 // method of a dialect's base class, on the same cursor. A statement that one of the database's
 // functions in Python executes within another one has a span.
@@ -22,8 +29,9 @@ static int is_part(PyObject *cursor)
     if (!current)
         return 0;
     const struct faa_pyspan *s = faa_pyspan(current);
-    int part = faa_db_is_hidden(current) ||
-               (s->span.scope == faa_sqlalchemy_scope && (!s->extra || s->extra == cursor));
+    int part =
+        faa_db_is_hidden(current) || (s->span.scope == faa_sqlalchemy_scope &&
+                                      (s->free_extra != forget_cursor || s->extra == cursor));
     Py_DecRef(current);
     return part;
 }
@@ -54,13 +62,14 @@ static PyObject *begin(PyObject *dialect, PyObject *cursor, PyObject *statement,
     if (operation) {
         struct faa_span *span = &faa_pyspan(operation)->span;
         if (span->recording) {
-            faa_sqlalchemy_set_statement(operation, statement, batch, context);
+            faa_db_set_statement(operation, faa_text(statement), batch);
             faa_sqlalchemy_set_database(operation, database);
             faa_sqlalchemy_set_pool_wait(span, context);
             if (!database->is_async)
                 faa_span_mark_blocking(span);
         }
-        faa_pyspan(operation)->extra = cursor; // Tells them apart, and is never looked into.
+        faa_pyspan(operation)->extra = cursor;
+        faa_pyspan(operation)->free_extra = forget_cursor;
         faa_context_activate(operation);
     }
     Py_DecRef(holder);

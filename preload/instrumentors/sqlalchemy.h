@@ -40,11 +40,6 @@ const struct faa_sqlalchemy_database *faa_sqlalchemy_database_of(PyObject *diale
 void faa_sqlalchemy_set_database(PyObject *operation,
                                  const struct faa_sqlalchemy_database *database);
 
-/// The statement's name and text. Worked out once for a statement that SQLAlchemy has compiled
-/// once. `context` is the statement's ExecutionContext, None or NULL.
-void faa_sqlalchemy_set_statement(PyObject *operation, PyObject *statement, Py_ssize_t batch,
-                                  PyObject *context);
-
 /// Something that SQLAlchemy does to a connection that is no statement: what the driver executes
 /// meanwhile is not told.
 struct faa_sqlalchemy_step {

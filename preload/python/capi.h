@@ -96,7 +96,6 @@ void faa_pending_call_nudge(void);
     X(_dialect)                                                                                    \
     X(_faa_database)                                                                               \
     X(_faa_pool_wait)                                                                              \
-    X(_faa_statement)                                                                              \
     X(_get_running_loop)                                                                           \
     X(_native_telemetry)                                                                           \
     X(config)                                                                                      \
@@ -117,7 +116,6 @@ void faa_pending_call_nudge(void);
     X(co_name)                                                                                     \
     X(co_qualname)                                                                                 \
     X(code)                                                                                        \
-    X(compiled)                                                                                    \
     X(connection)                                                                                  \
     X(copy)                                                                                        \
     X(cr_await)                                                                                    \

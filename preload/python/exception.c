@@ -63,7 +63,8 @@ int faa_exception_is_cancellation(PyObject *exception)
            (PyErr_GivenExceptionMatches(exception, PyExc_GeneratorExit) ||
             PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt) ||
             PyErr_GivenExceptionMatches(exception, PyExc_SystemExit) ||
-            faa_exception_is(exception, "asyncio.exceptions", "CancelledError"));
+            faa_exception_is(exception, "asyncio.exceptions", "CancelledError") ||
+            faa_exception_is(exception, "greenlet", "GreenletExit"));
 }
 
 // One line of a stack trace: the frame of `tb`.

@@ -382,53 +382,6 @@ void faa_span_event_set_int(struct faa_span *span, enum faa_key key, int64_t val
                                         : -1);
 }
 
-// ---- parts ------------------------------------------------------------------------------------
-
-struct faa_span_mark faa_span_mark(const struct faa_span *span)
-{
-    return (struct faa_span_mark){span->items_len, span->dropped_attributes, span->item_count,
-                                  span->attribute_count};
-}
-
-static int has_events(const struct faa_span *span)
-{
-    return span->event_count > 0 || span->dropped_events > 0;
-}
-
-struct faa_span_part *faa_span_copy_part(const struct faa_span *span, struct faa_span_mark begin)
-{
-    size_t len = span->items_len - begin.items_len;
-    struct faa_span_part *part =
-        span->recording && !has_events(span) ? malloc(sizeof(*part) + len) : NULL;
-    if (!part)
-        return NULL;
-    part->begin = begin;
-    part->end = faa_span_mark(span);
-    part->name_len = span->name_len;
-    memcpy(part->name, span->name, (size_t)span->name_len + 1);
-    memcpy(part->items, span->items + begin.items_len, len);
-    return part;
-}
-
-int faa_span_put_part(struct faa_span *span, const struct faa_span_part *part)
-{
-    const struct faa_span_mark *begin = &part->begin, *end = &part->end;
-    size_t len = end->items_len - begin->items_len;
-    char *at;
-    if (!span->recording || has_events(span) || span->items_len != begin->items_len ||
-        span->attribute_count != begin->attribute_count ||
-        span->dropped_attributes != begin->dropped_attributes || !(at = place_of(span, len)))
-        return -1;
-    memcpy(at, part->items, len);
-    span->items_len = end->items_len;
-    span->item_count = end->item_count;
-    span->attribute_count = end->attribute_count;
-    span->dropped_attributes = end->dropped_attributes;
-    span->name_len = part->name_len;
-    memcpy(span->name, part->name, (size_t)part->name_len + 1);
-    return 0;
-}
-
 // ---- name, status and time --------------------------------------------------------------------
 
 void faa_span_set_name(struct faa_span *span, struct faa_str name)

@@ -115,31 +115,6 @@ void faa_span_set_header(struct faa_span *span, enum faa_key key, struct faa_str
 /// Sets the status; `message` may be empty. An error stays an error.
 void faa_span_set_status(struct faa_span *span, enum faa_status status, struct faa_str message);
 
-/// Where a span's attributes end at the moment.
-struct faa_span_mark {
-    size_t items_len;
-    uint32_t dropped_attributes;
-    uint16_t item_count, attribute_count;
-};
-
-/// A copy of a name and of attributes, to give to other spans what was worked out for one.
-struct faa_span_part {
-    struct faa_span_mark begin, end;
-    uint16_t name_len;
-    char name[FAA_SPAN_NAME_MAX];
-    char items[];
-};
-
-struct faa_span_mark faa_span_mark(const struct faa_span *span);
-
-/// A copy of the name and of the attributes since `begin`, or NULL without memory, after an event,
-/// and for a span that is not recording. For free().
-struct faa_span_part *faa_span_copy_part(const struct faa_span *span, struct faa_span_mark begin);
-
-/// Gives it to a span that is at the part's beginning: 0. Else, or without memory, -1, and nothing
-/// is changed.
-FAA_MUSTUSE int faa_span_put_part(struct faa_span *span, const struct faa_span_part *part);
-
 /// Begins an event that happens now. The faa_span_event_set_… calls that follow belong to it.
 void faa_span_add_event(struct faa_span *span, struct faa_str name);
 void faa_span_event_set_str(struct faa_span *span, enum faa_key key, struct faa_str value);

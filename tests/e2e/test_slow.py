@@ -225,13 +225,23 @@ def test_the_wait_for_a_connection_is_told(slow: Traced, pool: str) -> None:
     assert call.server.attributes[CONNECTION] >= WAITED
     took = (call.server.end_ns - call.server.start_ns) / 1000
     assert call.server.attributes[CONNECTION] <= took
-    assert len(call.spans) == 1
+    wait, statement = call.spans
+    assert (wait.name, wait.kind, wait.status) == ("pool wait", "INTERNAL", "UNSET")
+    assert wait.attributes["db.system.name"] == statement.attributes["db.system.name"] == "sqlite"
+    assert wait.attributes["db.namespace"] == statement.attributes["db.namespace"]
+    assert WAITED <= (wait.end_ns - wait.start_ns) / 1000 <= call.server.attributes[CONNECTION]
+    assert wait.parent_id == statement.parent_id == call.server.span_id
+    assert wait.end_ns <= statement.start_ns
+    assert statement.attributes[CONNECTION] == call.server.attributes[CONNECTION]
 
 
 def test_a_wait_in_vain_is_told(slow: Traced) -> None:
     call = slow.get("/pool/exhausted")
     assert call.json == "TimeoutError"
     assert call.server.attributes[CONNECTION] >= 200_000
+    wait = one(call.spans, name="pool wait")
+    assert (wait.parent_id, wait.status) == (call.server.span_id, "ERROR")
+    assert wait.attributes["error.type"] == "sqlalchemy.exc.TimeoutError"
 
 
 def test_a_request_without_a_database_waits_for_no_connection(slow: Traced) -> None:

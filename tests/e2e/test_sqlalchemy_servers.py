@@ -2,9 +2,6 @@
 """SQLAlchemy on a real PostgreSQL and a real MariaDB, by the drivers that services use."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,11 +12,10 @@ import pytest
 from harness import libraries
 from harness.databases import DATABASE, PASSWORD, USER, MariaDB, PostgreSQL
 from harness.otlp import Span
-from harness.process import TOP
+from harness.sqlalchemy import VERSIONS, interpreter
 from harness.traced import Call, Traced, traced
 from harness.tree import one, where
 
-REQUIREMENTS_14 = Path(__file__).with_name("requirements-sqlalchemy14.txt")
 DIALECTS = {
     "psycopg": "postgresql+psycopg",
     "psycopg-async": "postgresql+psycopg",
@@ -28,14 +24,17 @@ DIALECTS = {
     "pymysql": "mysql+pymysql",
     "aiomysql-async": "mysql+aiomysql",
 }
-DRIVERS = [f"2-{name}" for name in DIALECTS] + [
-    f"1.4-{name}" for name in DIALECTS if not name.startswith("psycopg-") and name != "psycopg"
+def knows_psycopg(version: str) -> bool:
+    """SQLAlchemy 1.4 knows psycopg2 alone."""
+    return version != "1.4" and libraries.installed(libraries.python()).has("SQLAlchemy", "2")
+
+
+DRIVERS = [
+    f"{version}-{name}"
+    for version in VERSIONS
+    for name, dialect in DIALECTS.items()
+    if not dialect.endswith("+psycopg") or knows_psycopg(version)
 ]
-# A chosen interpreter has the version to test.
-CHOSEN = os.environ.get("FAA_TEST_PYTHON")
-if CHOSEN:
-    is_2 = libraries.installed(CHOSEN).has("SQLAlchemy", "2")
-    DRIVERS = [name for name in DRIVERS if name.startswith("2-" if is_2 else "1.4-")]
 ASYNC = [name for name in DRIVERS if name.endswith("-async")]
 WAIT = "faa.db.pool.wait_us"
 TRACED = {"FAA_SQLALCHEMY_SPANS": "transactions"}
@@ -68,13 +67,7 @@ class Servers:
             urls = {name: self.url(name) for name in names}
             folder = self.folder / str(len(self._running))
             folder.mkdir()
-            python = libraries.python()
-            if version == "1.4" and not CHOSEN:
-                command = [TOP / "tests" / "setup" / "venv", "sqlalchemy14", REQUIREMENTS_14]
-                venv = subprocess.run(
-                    [*command, python], check=True, stdout=subprocess.PIPE, text=True
-                )
-                python = f"{venv.stdout.strip()}/bin/python"
+            python = interpreter(version)
             running = traced(
                 folder,
                 self.build,

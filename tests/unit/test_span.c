@@ -313,6 +313,77 @@ START_TEST(an_unsampled_parent_makes_unsampled_children_without_records)
 }
 END_TEST
 
+START_TEST(what_stands_for_a_span_is_none_and_has_its_children)
+{
+    struct faa_str list = FAA_STR("a=1");
+    struct faa_span_context remote = remote_parent();
+    struct faa_span parent, stand_in, child;
+    struct faa_record_view view;
+    remote.baggage = faa_baggage_new(&list, 1);
+    faa_span_start(&parent, FAA_KIND_SERVER, "t", &remote);
+    faa_baggage_unref(remote.baggage);
+    memset(&stand_in, 0, offsetof(struct faa_span, name));
+    faa_span_stand_for(&stand_in, &parent.context);
+    faa_span_set_name(&stand_in, FAA_STR("name"));
+    faa_span_set_str(&stand_in, FAA_KEY_URL_PATH, FAA_STR("/"));
+    faa_span_end(&stand_in, 0);
+    ck_assert_int_eq(take(&view), 0);
+    uint8_t parent_id[8];
+    memcpy(parent_id, parent.context.span_id, 8);
+    end_and_take(&parent, &view);
+    faa_span_fini(&parent);
+    memset(&parent, 0xee, sizeof(parent));
+
+    faa_span_start(&child, FAA_KIND_CLIENT, "t", &stand_in.context);
+    faa_span_fini(&stand_in);
+    end_and_take(&child, &view);
+    ck_assert_mem_eq(view.record->trace_id, remote.trace_id, 16);
+    ck_assert_mem_eq(view.record->parent_span_id, parent_id, 8);
+    check_str(view.tracestate, state);
+    ck_assert(faa_str_eq(faa_baggage_text(child.context.baggage), list));
+    faa_span_fini(&child);
+}
+END_TEST
+
+START_TEST(under_what_stands_for_no_span_a_trace_begins)
+{
+    struct faa_span stand_in, child;
+    struct faa_record_view view;
+    memset(&stand_in, 0, offsetof(struct faa_span, name));
+    faa_span_stand_for(&stand_in, NULL);
+    ck_assert(!has_trace(&stand_in.context));
+    faa_span_start(&child, FAA_KIND_CLIENT, "t", &stand_in.context);
+    faa_span_fini(&stand_in);
+    ck_assert(child.recording && has_trace(&child.context));
+    end_and_take(&child, &view);
+    ck_assert_uint_eq(view.record->flags & FAA_FLAG_SAMPLED, FAA_FLAG_SAMPLED);
+    ck_assert_mem_eq(view.record->parent_span_id, "\0\0\0\0\0\0\0", 8);
+    faa_span_fini(&child);
+}
+END_TEST
+
+START_TEST(what_stands_for_an_excluded_or_unsampled_span_is_as_quiet)
+{
+    struct faa_span_context contexts[2] = {remote_parent(), {.suppressed = 1}};
+    struct faa_record_view view;
+    contexts[0].flags = 0;
+    for (size_t i = 0; i < FAA_COUNT(contexts); i++) {
+        struct faa_span parent, stand_in, child;
+        faa_span_start(&parent, FAA_KIND_SERVER, "t", &contexts[i]);
+        memset(&stand_in, 0, offsetof(struct faa_span, name));
+        faa_span_stand_for(&stand_in, &parent.context);
+        faa_span_start(&child, FAA_KIND_CLIENT, "t", &stand_in.context);
+        ck_assert(!child.recording);
+        ck_assert_uint_eq(child.context.suppressed, i);
+        faa_span_end(&child, 0);
+        ck_assert_int_eq(take(&view), 0);
+        faa_span_fini(&child);
+        faa_span_fini(&stand_in);
+        faa_span_fini(&parent);
+    }
+}
+END_TEST
+
 START_TEST(a_tracestate_that_may_not_travel_is_left_behind)
 {
     char longest[FAA_SPAN_TRACESTATE_MAX + 1];
@@ -641,6 +712,9 @@ int main(void)
     tcase_add_test(cases, a_start_in_the_past_moves_both_clocks);
     tcase_add_test(cases, without_a_parent_a_sampled_trace_begins);
     tcase_add_test(cases, a_child_outlives_its_parent);
+    tcase_add_test(cases, what_stands_for_a_span_is_none_and_has_its_children);
+    tcase_add_test(cases, under_what_stands_for_no_span_a_trace_begins);
+    tcase_add_test(cases, what_stands_for_an_excluded_or_unsampled_span_is_as_quiet);
     tcase_add_test(cases, an_unsampled_parent_makes_unsampled_children_without_records);
     tcase_add_test(cases, a_tracestate_that_may_not_travel_is_left_behind);
     tcase_add_test(cases, baggage_is_shared_by_all_spans_of_a_request);
