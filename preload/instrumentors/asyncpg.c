@@ -184,7 +184,7 @@ const struct faa_instrumentor faa_instrumentor_asyncpg = {
     .about =
         {
             .library = "asyncpg",
-            .versions = "0.27 to 0.32",
+            .versions = "0.25 to 0.32",
             .spans = "one per statement (prepared ones and cursors too), COPY and connect; none "
                      "under SQLAlchemy",
             .attributes = "db.system.name db.namespace db.operation.name db.operation.batch.size "

@@ -143,6 +143,15 @@ def test_each_statement_is_one_span(
     assert [told(span) for span in statements(call)] == expected
 
 
+def test_a_template_string_is_told_without_its_values(cases: Traced) -> None:
+    call = cases.get("/template")
+    assert call.json == [[2, 4711]]
+    span = one(statements(call))
+    text = 'SELECT ?, ? FROM "items" WHERE name = ?'
+    assert (span.name, span.attributes["db.query.text"]) == ("SELECT items", text)
+    assert b"4711" not in cases.sent
+
+
 def test_a_batch_has_a_size(cases: Traced) -> None:
     sizes = {
         path: one(statements(cases.get(path))).attributes.get("db.operation.batch.size")

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from harness import libraries
 from harness.databases import DATABASE, PASSWORD, USER, MariaDB, PostgreSQL
 from harness.otlp import Span
 from harness.sqlalchemy import VERSIONS, interpreter
@@ -24,16 +23,11 @@ DIALECTS = {
     "pymysql": "mysql+pymysql",
     "aiomysql-async": "mysql+aiomysql",
 }
-def knows_psycopg(version: str) -> bool:
-    """SQLAlchemy 1.4 knows psycopg2 alone."""
-    return version != "1.4" and libraries.installed(libraries.python()).has("SQLAlchemy", "2")
-
-
 DRIVERS = [
     f"{version}-{name}"
     for version in VERSIONS
     for name, dialect in DIALECTS.items()
-    if not dialect.endswith("+psycopg") or knows_psycopg(version)
+    if version != "1.4" or not dialect.endswith("+psycopg")  # Which it does not know.
 ]
 ASYNC = [name for name in DRIVERS if name.endswith("-async")]
 WAIT = "faa.db.pool.wait_us"

