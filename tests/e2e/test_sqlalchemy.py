@@ -3,7 +3,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ import pytest
 from harness.compare import seen
 from harness.jaeger import Jaeger
 from harness.otlp import Span
-from harness.process import TOP, Runner, Server
+from harness.process import Runner, Server
 from harness.receiver import HttpReceiver
 from harness.sqlalchemy import VERSIONS, interpreter
 from harness.traced import Traced, traced
 from harness.tree import assert_tree, one, where
+
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def python(request: pytest.FixtureRequest) -> str:
