@@ -140,7 +140,7 @@ const struct faa_instrumentor faa_instrumentor_requests = {
     .about =
         {
             .library = "requests",
-            .versions = "2.26 to 2.34",
+            .versions = "2.25 to 2.34",
             .spans = "one CLIENT span per exchange; a redirect is an exchange of its own",
             .attributes = "http.request.method http.request.method_original url.full "
                           "server.address server.port http.response.status_code "
