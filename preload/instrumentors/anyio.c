@@ -64,4 +64,13 @@ const struct faa_instrumentor faa_instrumentor_anyio = {
     .name = "anyio",
     .module = "anyio.to_thread",
     .install = install,
+    .about =
+        {
+            .library = "anyio",
+            .versions = "3.6 to 4.16",
+            .spans = "none of its own: how long a request waits for a thread of the pool is "
+                     "told by the request's SERVER span",
+            .attributes = "faa.thread_pool.wait_us",
+            .switches = "",
+        },
 };

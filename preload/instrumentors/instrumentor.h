@@ -33,7 +33,7 @@
     X(uvicorn)
 
 struct faa_instrumentor {
-    const char *name;   ///< As in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS; also the package's name.
+    const char *name;   ///< As in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, and in the log.
     const char *module; ///< The module after whose import `install` runs.
     /// Hooks into the library, all or nothing: 0, or -1 when its shape is not the expected one,
     /// with a debug line that says what is missing. Runs with no error set; may leave one.
@@ -44,7 +44,7 @@ struct faa_instrumentor {
         const char *library;    ///< Its name as people write it, "SQLAlchemy".
         const char *versions;   ///< Oldest and newest that are tested, "1.4 to 2.1".
         const char *spans;      ///< What is a span, "one per statement".
-        const char *attributes; ///< Names separated by spaces; `<key>` stands for a name's end.
+        const char *attributes; ///< Names with spaces between; `<key>` for a name's end; or "".
         const char *switches;   ///< Variables that change it, separated by spaces; "" for none.
     } about;
 };

@@ -9,6 +9,7 @@
 #include "python/err.h"
 #include "python/forward.h"
 
+#include <stdio.h>
 #include <string.h>
 
 // The values are the same since 3.8; the limited headers hide them or rename them.
@@ -21,6 +22,7 @@ PyAPI_FUNC(PyObject *) PyVectorcall_Call(PyObject *callable, PyObject *tuple, Py
 struct wrapper {
     faa_vectorcallfunc vectorcall;
     PyObject *wrapped;
+    PyObject *callee; // What the hook is given: `wrapped`, or what binds it first.
     PyObject *data;
     PyObject *weakrefs;
     faa_hook *hook;
@@ -33,7 +35,7 @@ static PyObject *wrapper_vectorcall(PyObject *self, PyObject *const *args, size_
                                     PyObject *kwnames)
 {
     struct wrapper *w = faa_state(self);
-    return w->hook(w->wrapped, w->data, args, nargsf, kwnames);
+    return w->hook(w->callee, w->data, args, nargsf, kwnames);
 }
 
 static PyObject *wrapper_get(PyObject *self, PyObject *object, PyObject *owner)
@@ -75,6 +77,7 @@ static int wrapper_traverse(PyObject *self, visitproc visit, void *arg)
 {
     struct wrapper *w = faa_state(self);
     Py_VISIT(w->wrapped);
+    Py_VISIT(w->callee);
     Py_VISIT(w->data);
     return faa_visit_type(self, visit, arg);
 }
@@ -83,7 +86,7 @@ static int wrapper_clear(PyObject *self)
 {
     struct wrapper *w = faa_state(self);
     faa_clear(&w->data);
-    return 0; // `wrapped` stays: a cleared wrapper must still be callable.
+    return 0; // The others stay: a cleared wrapper must still be callable.
 }
 
 static void wrapper_dealloc(PyObject *self)
@@ -93,6 +96,7 @@ static void wrapper_dealloc(PyObject *self)
     if (w->weakrefs)
         PyObject_ClearWeakRefs(self);
     faa_clear(&w->wrapped);
+    faa_clear(&w->callee);
     faa_clear(&w->data);
     faa_free(self, 1);
 }
@@ -145,6 +149,7 @@ PyObject *faa_wrapper_new(PyObject *wrapped, faa_hook *hook, PyObject *data)
     struct wrapper *w = faa_state(self);
     w->vectorcall = wrapper_vectorcall;
     w->wrapped = faa_newref(wrapped);
+    w->callee = faa_newref(wrapped);
     w->data = faa_newref(data);
     w->weakrefs = NULL;
     w->hook = hook;
@@ -227,6 +232,46 @@ static PyObject *wrap_classmethod(PyObject *original, faa_hook *hook)
     return result;
 }
 
+// Another tool's wrapper of a method wants to know the object, which it learns when it is bound: it
+// is called as the class would have called it.
+static PyObject *call_bound(PyObject *method, PyObject *args, PyObject *kwargs)
+{
+    PyObject *object = PyTuple_Size(args) > 0 ? PyTuple_GetItem(args, 0) : NULL; // Borrowed.
+    if (!object)
+        return PyObject_Call(method, args, kwargs);
+    PyObject *bound = PyObject_CallMethod(method, "__get__", "OO", object, faa_type_of(object));
+    PyObject *rest = bound ? PyTuple_GetSlice(args, 1, PyTuple_Size(args)) : NULL;
+    PyObject *result = rest ? PyObject_Call(bound, rest, kwargs) : NULL;
+    Py_DecRef(bound);
+    Py_DecRef(rest);
+    return result;
+}
+
+// Whether the attribute of a class is something that binds itself in its own way.
+static int is_foreign(PyObject *owner, PyObject *original)
+{
+    PyTypeObject *kind = faa_type_of(original);
+    return kind != &PyFunction_Type && kind != (PyTypeObject *)type && kind != &PyCFunction_Type &&
+           kind != &PyMethodDescr_Type && kind != &PyClassMethod_Type &&
+           (PyType_GetFlags(faa_type_of(owner)) & Py_TPFLAGS_TYPE_SUBCLASS) != 0;
+}
+
+// Lets the wrapper of such an attribute call it bound. Takes the reference; NULL without memory.
+static PyObject *bind_callee(PyObject *wrapper)
+{
+    static PyMethodDef method = {"call_bound", (PyCFunction)(void (*)(void))call_bound,
+                                 METH_VARARGS | METH_KEYWORDS, NULL};
+    struct wrapper *w = faa_state(wrapper);
+    PyObject *callee = PyCFunction_New(&method, w->wrapped);
+    if (callee) {
+        Py_DecRef(w->callee);
+        w->callee = callee;
+    } else {
+        faa_clear(&wrapper);
+    }
+    return wrapper;
+}
+
 // One target on its way: what lies there, and what goes in its place.
 struct change {
     const char *name;
@@ -248,11 +293,14 @@ static int prepare(struct change *changes, const struct faa_patch *patches, size
         c->wrapper = faa_type_of(c->original) == &PyClassMethod_Type
                          ? wrap_classmethod(c->original, patch->hook)
                          : wrap_function(c->original, patch->hook);
+    if (c->wrapper && is_foreign(c->owner, c->original))
+        c->wrapper = bind_callee(c->wrapper);
     PyErr_Clear();
-    if (c->wrapper || target != patch->target)
+    if (c->wrapper)
         return 0;
-    faa_debug("%s is not there, or no function", target);
-    return -1;
+    int may_be_missing = target != patch->target;
+    faa_debug("%s is not there, or no function%s", target, may_be_missing ? " (it need not)" : "");
+    return may_be_missing ? 0 : -1;
 }
 
 // Puts `value` where the target is; a builtin type refuses the ordinary way.
@@ -267,7 +315,27 @@ static int put(const struct change *c, PyObject *value)
     return -1;
 }
 
-enum { PATCHES_MAX = 32 };
+enum { PATCHES_MAX = 32, LIST_MAX = 800 };
+
+// As many lines as the names need.
+static void log_hooked(const struct faa_patch *patches, const struct change *changes, size_t count)
+{
+    char list[LIST_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *target = patches[i].target + (*patches[i].target == '?');
+        if (!changes[i].wrapper)
+            continue;
+        if (n && n + strlen(target) + 3 > sizeof(list)) {
+            faa_debug("hooked %s", list);
+            n = 0;
+        }
+        int more = snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "", target);
+        n += more > 0 ? (size_t)more : 0;
+    }
+    if (n)
+        faa_debug("hooked %s", list);
+}
 
 int faa_patch_all(const struct faa_patch *patches, size_t count)
 {
@@ -282,6 +350,8 @@ int faa_patch_all(const struct faa_patch *patches, size_t count)
     while (status && done-- > 0)
         if (changes[done].wrapper && put(&changes[done], changes[done].original))
             PyErr_Clear();
+    if (status == 0 && faa_log_enabled(FAA_LOG_DEBUG))
+        log_hooked(patches, changes, n);
     for (size_t i = 0; i < n; i++) {
         Py_DecRef(changes[i].owner);
         Py_DecRef(changes[i].original);

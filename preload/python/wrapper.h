@@ -27,7 +27,8 @@ struct faa_patch {
 
 /// Wraps all targets, or none: a library whose shape changed is left untouched. What is wrapped
 /// already stays as it is; names of one function stay names of one wrapper. At most 32 targets.
-/// Returns 0, or -1 with a debug line that names what is missing.
+/// Returns 0 with a debug line that names what is hooked, or -1 with one that names what is
+/// missing.
 FAA_MUSTUSE int faa_patch_all(const struct faa_patch *patches, size_t count);
 
 #endif

@@ -3,7 +3,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,17 @@ import pytest
 from harness.compare import seen
 from harness.jaeger import Jaeger
 from harness.otlp import Span
-from harness.process import TOP, Runner, Server
+from harness.process import Runner, Server
 from harness.receiver import HttpReceiver
+from harness.sqlalchemy import VERSIONS, interpreter
 from harness.traced import Traced, traced
 from harness.tree import assert_tree, one, where
 
-REQUIREMENTS_14 = Path(__file__).with_name("requirements-sqlalchemy14.txt")
 
-
-@pytest.fixture(scope="module", params=["installed", "1.4"])
+@pytest.fixture(scope="module", params=VERSIONS)
 def python(request: pytest.FixtureRequest) -> str:
     """An interpreter that has the version of SQLAlchemy."""
-    default = os.environ.get("FAA_TEST_PYTHON") or sys.executable
-    if request.param == "installed":
-        return default
-    command = [TOP / "tests" / "setup" / "venv", "sqlalchemy14", REQUIREMENTS_14, default]
-    venv = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    return f"{venv}/bin/python"
+    return interpreter(request.param)
 
 
 @pytest.fixture(scope="module")
