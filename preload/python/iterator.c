@@ -117,22 +117,23 @@ static void iterator_dealloc(PyObject *self)
     faa_free(self, 1);
 }
 
-static PyMemberDef members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct iterator, weakrefs), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
+// Each type has its own: faa_type_new moves the offset.
+#define MEMBERS                                                                                    \
+    {                                                                                              \
+        {"__weaklistoffset__", T_PYSSIZET, offsetof(struct iterator, weakrefs), READONLY, NULL},   \
+            {NULL, 0, 0, 0, NULL},                                                                 \
+    }
+static PyMemberDef sync_members[] = MEMBERS, async_members[] = MEMBERS;
 
 #define COMMON_SLOTS                                                                               \
     {Py_tp_getattro, iterator_getattro}, {Py_tp_setattro, iterator_setattro},                      \
         {Py_tp_repr, iterator_repr}, {Py_tp_traverse, iterator_traverse},                          \
-        {Py_tp_clear, iterator_clear}, {Py_tp_dealloc, iterator_dealloc},                          \
-    {                                                                                              \
-        Py_tp_members, members                                                                     \
-    }
+        {Py_tp_clear, iterator_clear}, {Py_tp_dealloc, iterator_dealloc}
 
 static PyType_Slot sync_slots[] = {
     {Py_tp_iter, iterator_self},
     {Py_tp_iternext, iterator_next},
+    {Py_tp_members, sync_members},
     COMMON_SLOTS,
     {0, NULL},
 };
@@ -140,6 +141,7 @@ static PyType_Slot sync_slots[] = {
 static PyType_Slot async_slots[] = {
     {Py_am_aiter, iterator_self},
     {Py_am_anext, aiterator_next},
+    {Py_tp_members, async_members},
     COMMON_SLOTS,
     {0, NULL},
 };
