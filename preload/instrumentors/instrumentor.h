@@ -11,10 +11,16 @@
 #define FAA_INSTRUMENTORS(X)                                                                       \
     X(anyio)                                                                                       \
     X(fastapi)                                                                                     \
+    X(futures_process)                                                                             \
+    X(futures_thread)                                                                              \
     X(hypercorn)                                                                                   \
+    X(multiprocessing_pool)                                                                        \
+    X(multiprocessing_process)                                                                     \
     X(requests)                                                                                    \
     X(sqlalchemy)                                                                                  \
     X(starlette)                                                                                   \
+    X(threading)                                                                                   \
+    X(threading_anyio)                                                                             \
     X(uvicorn)
 
 struct faa_instrumentor {

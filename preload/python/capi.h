@@ -44,6 +44,9 @@
 PyAPI_FUNC(PyObject *) PyContextVar_New(const char *name, PyObject *default_value);
 PyAPI_FUNC(int) PyContextVar_Get(PyObject *var, PyObject *default_value, PyObject **value);
 PyAPI_FUNC(PyObject *) PyContextVar_Set(PyObject *var, PyObject *value);
+PyAPI_FUNC(PyObject *) PyContext_New(void);
+PyAPI_FUNC(int) PyContext_Enter(PyObject *context);
+PyAPI_FUNC(int) PyContext_Exit(PyObject *context);
 PyAPI_FUNC(PyObject *) _PyObject_GC_New(PyTypeObject *type);
 PyAPI_FUNC(PyObject *) PyMethod_New(PyObject *function, PyObject *self);
 PyAPI_FUNC(const char *) PyUnicode_AsUTF8AndSize(PyObject *unicode, Py_ssize_t *size);
@@ -77,6 +80,7 @@ void faa_pending_call_nudge(void);
 #define FAA_NAMES(X)                                                                               \
     X(__call__)                                                                                    \
     X(__code__)                                                                                    \
+    X(__dict__)                                                                                    \
     X(__file__)                                                                                    \
     X(__init__)                                                                                    \
     X(__module__)                                                                                  \
@@ -85,7 +89,9 @@ void faa_pending_call_nudge(void);
     X(__self__)                                                                                    \
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
+    X(_context)                                                                                    \
     X(_faa_span)                                                                                   \
+    X(_faa_trace)                                                                                  \
     X(_get_running_loop)                                                                           \
     X(_native_telemetry)                                                                           \
     X(config)                                                                                      \
@@ -105,6 +111,7 @@ void faa_pending_call_nudge(void);
     X(copy)                                                                                        \
     X(cr_await)                                                                                    \
     X(create_module)                                                                               \
+    X(current_thread)                                                                              \
     X(database)                                                                                    \
     X(dependant)                                                                                   \
     X(dependencies)                                                                                \
@@ -121,6 +128,7 @@ void faa_pending_call_nudge(void);
     X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
+    X(fn)                                                                                          \
     X(func)                                                                                        \
     X(headers)                                                                                     \
     X(host)                                                                                        \
@@ -135,7 +143,12 @@ void faa_pending_call_nudge(void);
     X(name)                                                                                        \
     X(original_exception)                                                                          \
     X(original_route)                                                                              \
+    X(otelServiceName)                                                                             \
+    X(otelSpanID)                                                                                  \
+    X(otelTraceID)                                                                                 \
+    X(otelTraceSampled)                                                                            \
     X(path)                                                                                        \
+    X(pending_work_items)                                                                          \
     X(pgcode)                                                                                      \
     X(port)                                                                                        \
     X(query_string)                                                                                \
