@@ -76,6 +76,7 @@ static int read_methods(void)
 
 int faa_config_read_settings(struct faa_settings *settings)
 {
+    settings->log_correlation = faa_env_bool("OTEL_PYTHON_LOG_CORRELATION");
     settings->websocket_messages = faa_env_bool("FAA_WEBSOCKET_MESSAGES");
     settings->fastapi_spans = read_steps();
     settings->slow_dependency_ns =

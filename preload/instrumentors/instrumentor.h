@@ -14,6 +14,7 @@
     X(futures_process)                                                                             \
     X(futures_thread)                                                                              \
     X(hypercorn)                                                                                   \
+    X(logging)                                                                                     \
     X(multiprocessing_pool)                                                                        \
     X(multiprocessing_process)                                                                     \
     X(requests)                                                                                    \
@@ -29,6 +30,9 @@ struct faa_instrumentor {
     /// Hooks into the library, all or nothing: 0, or -1 when its shape is not the expected one,
     /// with a debug line that says what is missing. Runs with no error set; may leave one.
     int (*install)(PyObject *module);
+    /// Whether the user has asked for it; NULL: it needs no asking. Else nothing waits for the
+    /// module.
+    int (*wanted)(void);
     /// For docs/LIBRARIES.md, which is made of it; plain text without line breaks. Left out in a
     /// second descriptor of the same name, for another module of the library.
     struct {
