@@ -75,6 +75,28 @@ PyObject *faa_carry_function(PyObject *function, PyObject *span)
     return wrapper;
 }
 
+enum { ARGS_MAX = 16 }; // A call with more is left alone.
+
+PyObject *faa_carry_argument(size_t at, PyObject *wrapped, PyObject *const *args, size_t nargsf,
+                             PyObject *kwnames)
+{
+    size_t nargs = FAA_NARGS(nargsf);
+    size_t count = nargs + (kwnames ? (size_t)PyTuple_Size(kwnames) : 0);
+    int saved = errno;
+    PyObject *span = at < count && count <= ARGS_MAX ? faa_context_current() : NULL;
+    PyObject *function = span ? faa_carry_function(args[at], span) : NULL;
+    Py_DecRef(span);
+    errno = saved;
+    if (!function)
+        return faa_call(wrapped, args, nargsf, kwnames);
+    PyObject *own[ARGS_MAX];
+    memcpy(own, args, count * sizeof(*own));
+    own[at] = function;
+    PyObject *result = faa_call(wrapped, own, nargs, kwnames);
+    Py_DecRef(function);
+    return result;
+}
+
 // ---- to another process -----------------------------------------------------------------------
 
 // A line each: traceparent, or "suppressed" below a URL that is excluded; tracestate; baggage.

@@ -30,6 +30,10 @@ faa_hook faa_carry_nothing_hook;
 /// reference; NULL when there is no memory.
 PyObject *faa_carry_function(PyObject *function, PyObject *span);
 
+/// Calls `wrapped` with a function that carries the current span in place of the one in args[at].
+PyObject *faa_carry_argument(size_t at, PyObject *wrapped, PyObject *const *args, size_t nargsf,
+                             PyObject *kwnames);
+
 /// Notes what another process needs to go on with the trace, as a str on an object that is pickled
 /// with its __dict__. Nothing is noted where `span` is NULL.
 void faa_carry_note_trace(PyObject *object, PyObject *span);

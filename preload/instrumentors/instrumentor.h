@@ -21,8 +21,9 @@
     X(sqlalchemy)                                                                                  \
     X(starlette)                                                                                   \
     X(threading)                                                                                   \
-    X(threading_anyio)                                                                             \
-    X(uvicorn)
+    X(uvicorn)                                                                                     \
+    X(workers_aiosqlite)                                                                           \
+    X(workers_anyio)
 
 struct faa_instrumentor {
     const char *name;   ///< As in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS; also the package's name.

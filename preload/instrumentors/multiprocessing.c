@@ -56,33 +56,24 @@ const struct faa_instrumentor faa_instrumentor_multiprocessing_process = {
     .install = install_process,
 };
 
-enum { ARGS_MAX = 8 }; // What these methods take, and more; a call with more is left alone.
+// Where the function is among the arguments; behind the last one when it is not there.
+static size_t function_at(size_t nargs, PyObject *kwnames)
+{
+    if (nargs >= 2)
+        return 1;
+    Py_ssize_t named = kwnames ? PyTuple_Size(kwnames) : 0, i = 0;
+    while (i < named && !faa_str_eq(faa_text(PyTuple_GetItem(kwnames, i)), FAA_STR("func")))
+        i++;
+    return nargs + (size_t)i;
+}
 
 // apply_async(self, func, …) and its kin, of a pool of threads: what is not pickled may be wrapped.
 static PyObject *task_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
                            PyObject *kwnames)
 {
     (void)data;
-    size_t nargs = FAA_NARGS(nargsf);
-    size_t count = nargs + (kwnames ? (size_t)PyTuple_Size(kwnames) : 0), at = 1;
-    while (at < count &&
-           (at < nargs ? at != 1
-                       : !faa_str_eq(faa_text(PyTuple_GetItem(kwnames, (Py_ssize_t)(at - nargs))),
-                                     FAA_STR("func"))))
-        at++;
-    int saved = errno;
-    PyObject *span = at < count && count <= ARGS_MAX ? faa_context_current() : NULL;
-    PyObject *function = span ? faa_carry_function(args[at], span) : NULL;
-    Py_DecRef(span);
-    errno = saved;
-    if (!function)
-        return faa_call(wrapped, args, nargsf, kwnames);
-    PyObject *own[ARGS_MAX];
-    memcpy(own, args, count * sizeof(*own));
-    own[at] = function;
-    PyObject *result = faa_call(wrapped, own, nargs, kwnames);
-    Py_DecRef(function);
-    return result;
+    size_t at = function_at(FAA_NARGS(nargsf), kwnames);
+    return faa_carry_argument(at, wrapped, args, nargsf, kwnames);
 }
 
 static int install_pool(PyObject *module)

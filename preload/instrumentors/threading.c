@@ -122,19 +122,3 @@ const struct faa_instrumentor faa_instrumentor_threading = {
             .switches = "",
         },
 };
-
-// anyio runs each function in a copy of its caller's context, on worker threads that serve all:
-// they start under no span.
-static int install_anyio(PyObject *module)
-{
-    (void)module;
-    static const struct faa_patch patch = {"anyio._backends._asyncio:WorkerThread.start",
-                                           faa_carry_nothing_hook};
-    return faa_patch_all(&patch, 1);
-}
-
-const struct faa_instrumentor faa_instrumentor_threading_anyio = {
-    .name = "threading",
-    .module = "anyio._backends._asyncio",
-    .install = install_anyio,
-};
