@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The span goes along into threads, pools and processes; none of them keeps it."""
 
+import itertools
+import json
 import os
 import subprocess
 import sys
@@ -146,6 +148,39 @@ def test_a_statement_in_a_shared_connections_thread_is_its_own_requests(
     assert_calls(app, peer, foreign, ["-foreign_statement"])
 
 
+@pytest.mark.parametrize("case", ["spawn", "spawn_pool"])
+def test_another_process_goes_on_with_all_of_the_trace(
+    app: Traced, peer: Target, case: str
+) -> None:
+    before = len(peer.seen)
+    headers = {"tracestate": "vendor=value,other=1", "baggage": "customer=7,tier=gold"}
+    app.get(f"/{case}", headers=headers, until=lambda spans: spans)
+    own = [r["headers"] for r in peer.seen[before:] if "/foreign/" not in r["path"]]
+    assert own
+    for sent in own:
+        assert {name: sent[name] for name in headers} == headers
+
+
+@pytest.mark.parametrize("case", ["thread", "submit", "fork", "spawn", "spawn_pool"])
+def test_what_an_excluded_request_asks_for_elsewhere_is_excluded(
+    run: Runner, receiver: HttpReceiver, target: Target, case: str
+) -> None:
+    env = {
+        **receiver.env,
+        "TARGET_URL": target.url,
+        "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS": f"/{case}$",
+    }
+    server = run.uvicorn("threads:app", env=env)
+    assert server.get(f"/{case}").status_code == 200
+    assert server.stop() == -15
+    own = [request for request in target.seen if "/foreign/" not in request["path"]]
+    assert own
+    assert all("traceparent" not in request["headers"] for request in own)
+    assert [path_of(span) for span in receiver.spans] == (
+        ["foreign/spawn"] if case == "spawn_pool" else []
+    )
+
+
 # Any interpreter, without a package.
 
 SETUP = TOP / "tests" / "setup"
@@ -226,3 +261,18 @@ def test_it_can_be_turned_off(
     calls = where(receiver.spans, name="GET")
     assert sorted(path_of(span) for span in calls) == ["submit", "thread"]
     assert {span.parent_id for span in calls} == {""}
+
+
+def test_nothing_stays_in_threads_that_live_on(run: Runner, receiver: HttpReceiver) -> None:
+    """Workers that requests have started and used; records and work items by the thousand."""
+    env = {**receiver.env, "OTEL_PYTHON_LOG_CORRELATION": "true"}
+    rounds = 5
+    process = run.run([run.python, "carry_leaks.py", "200", str(rounds)], env=env, timeout=60)
+    assert (process.status, process.stderr) == (0, "")
+    *measured, with_a_thread = [json.loads(line) for line in process.stdout.splitlines()]
+    assert len(measured) == rounds
+    assert len({each["spans"] for each in measured}) == 1
+    growth = [after["blocks"] - before["blocks"] for before, after in itertools.pairwise(measured)]
+    assert min(growth) < 100, growth
+    # A thread that a request leaves running keeps the request's span, and no more.
+    assert with_a_thread["spans"] - measured[-1]["spans"] == 1
