@@ -241,7 +241,7 @@ def test_what_comes_after_a_request_is_not_its_own(app: Traced) -> None:
         connection.sendall(b"no request\r\n\r\n")
         while connection.recv(65536):
             pass
-    found = [line for line in lines(app.server.stderr) if line.message.startswith("Invalid HTTP")]
+    found = [line for line in lines(app.server.stderr) if "Invalid HTTP" in line.message]
     assert len(found) == 2  # One is the harness's, which asks whether the server answers.
     assert {ids(line) for line in found} == {NOBODY}
 
@@ -334,8 +334,8 @@ TRACE = "ab" * 16
 @pytest.mark.parametrize(
     "case",
     """plain child_logger adapter factory_before factory_after make_record made_record
-    handler_alone logger_filter handler_filter through_a_queue memory subclass template dollar_template
-    extra_of_others pickled caller lambda_factory slots_record""".split(),
+    handler_alone logger_filter handler_filter through_a_queue memory subclass template
+    dollar_template extra_of_others pickled caller lambda_factory slots_record""".split(),
 )
 def test_a_record_tells_its_span_whatever_the_application_does(
     run: Runner, receiver: HttpReceiver, case: str

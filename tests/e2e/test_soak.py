@@ -45,7 +45,7 @@ def trace_of(number: int) -> str:
 
 
 async def visit(port: int, numbers: list[int]) -> None:
-    """Asks for these on one connection, a few at a time; opens it again where the server ends it."""
+    """Asks for these one after another, a few at a time on one connection."""
     while numbers:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         group, numbers = numbers[:PIPELINED], numbers[PIPELINED:]

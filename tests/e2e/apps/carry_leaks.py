@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What requests leave behind in threads and pools that outlive them: carry_leaks.py ROUND ROUNDS.
 
-Prints one JSON object for each round of ROUND requests: how many spans are alive, and how many
-blocks Python has allocated; and one for a thread that a request leaves running.
+Prints one JSON object at first, when no span is alive, one for each round of ROUND requests, and
+one more for a thread that a request leaves running: how many spans are alive, and how many blocks
+Python has allocated.
 """
 
 import concurrent.futures
@@ -85,6 +86,7 @@ def measure() -> dict[str, int]:
 
 def main() -> None:
     by_hand.request("/", find_type)
+    print(json.dumps(measure()), flush=True)
     size, rounds = int(sys.argv[1]), int(sys.argv[2])
     for _ in range(rounds):
         for _ in range(size):

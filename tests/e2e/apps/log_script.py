@@ -271,7 +271,12 @@ def untouched() -> None:
     print(*(type(kind).__name__ for kind in kinds))
     print(sorted(vars(logging.makeLogRecord({}))), logging.getLogRecordFactory().__name__)
     handler = logging.StreamHandler(sys.stdout)
-    handler.addFilter(lambda record: print(sorted(vars(record))) or True)  # type: ignore[func-returns-value]
+
+    def show(record: logging.LogRecord) -> bool:
+        print(sorted(vars(record)))
+        return True
+
+    handler.addFilter(show)
     log.addHandler(handler)
     log.warning("untouched")
 

@@ -147,7 +147,8 @@ async def database(number: int) -> str:
 
 @app.get("/http/{number}")
 async def http(number: int) -> str:
-    await asyncio.gather(run_in_threadpool(call, number), asyncio.wrap_future(pool.submit(call, number)))
+    submitted = pool.submit(call, number)
+    await asyncio.gather(run_in_threadpool(call, number), asyncio.wrap_future(submitted))
     return "done"
 
 

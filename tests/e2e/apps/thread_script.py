@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Prints what an application can see of its threads and pools: the same with the agent and without."""
+"""Prints what an application can see of its threads and pools: with the agent, the same."""
 
 from __future__ import annotations
 
