@@ -80,12 +80,14 @@ static int install_import_hook(void)
 #undef X
     };
     static struct faa_import_target targets[FAA_COUNT(instrumentors)];
+    size_t count = 0;
     for (size_t i = 0; i < FAA_COUNT(instrumentors); i++) {
-        targets[i].module = instrumentors[i]->module;
-        targets[i].loaded = on_loaded;
-        targets[i].data = instrumentors[i];
+        if (instrumentors[i]->wanted && !instrumentors[i]->wanted())
+            continue;
+        targets[count++] = (struct faa_import_target){
+            .module = instrumentors[i]->module, .loaded = on_loaded, .data = instrumentors[i]};
     }
-    return faa_importhook_install(targets, FAA_COUNT(targets));
+    return faa_importhook_install(targets, count);
 }
 
 static void set_up_watch(void)

@@ -142,6 +142,7 @@ static void read_secret_parameters(void)
 
 int faa_config_read_settings(struct faa_settings *settings)
 {
+    settings->log_correlation = faa_env_bool("OTEL_PYTHON_LOG_CORRELATION");
     settings->websocket_messages = faa_env_bool("FAA_WEBSOCKET_MESSAGES");
     settings->fastapi_spans = read_steps();
     settings->query_text = read_query_text();

@@ -1,69 +1,47 @@
 // SPDX-License-Identifier: MIT
-// aiosqlite: its statements are spans of sqlite3, executed on a thread of the connection. Here that
-// thread gets the caller's context, and with it the parent.
+// aiosqlite: its statements are spans of sqlite3, executed on a thread of the connection, which a
+// pool hands from one request to the next. The thread starts under no span, and each piece of work
+// runs under that of who awaits it.
+#include "instrumentors/carry.h"
 #include "instrumentors/instrumentor.h"
 #include "python/err.h"
-#include "python/wrapper.h"
 
-enum { ARGS_MAX = 16 };
-
-// The run() of a copy of the caller's context, which is called with a function and its arguments.
-// New reference, or NULL with no error set.
-static PyObject *new_run(void)
-{
-    PyObject *context = PyContext_CopyCurrent();
-    PyObject *run = context ? PyObject_GetAttrString(context, "run") : NULL;
-    PyErr_Clear();
-    Py_DecRef(context);
-    return run;
-}
-
-// Connection._execute(fn, *args, **kwargs).
-static PyObject *execute(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
-                         PyObject *kwnames)
+// Connection._execute(self, fn, *args, **kwargs)
+static PyObject *execute_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                              size_t nargsf, PyObject *kwnames)
 {
     (void)data;
-    PyObject *list[ARGS_MAX];
-    size_t nargs = FAA_NARGS(nargsf);
-    size_t count = nargs + (kwnames ? (size_t)PyTuple_Size(kwnames) : 0);
-    PyObject *run = nargs >= 2 && count < ARGS_MAX ? new_run() : NULL;
-    if (!run)
+    if (FAA_NARGS(nargsf) < 2)
         return faa_call(wrapped, args, nargsf, kwnames);
-    list[0] = args[0];
-    list[1] = run;
-    memcpy(list + 2, args + 1, (count - 1) * sizeof(*args));
-    PyObject *result = faa_call(wrapped, list, nargs + 1, kwnames);
-    Py_DecRef(run);
-    return result;
+    return faa_carry_argument(1, wrapped, args, nargsf, kwnames);
 }
 
 // The connector runs on that thread too, once.
-static void wrap_connector(PyObject *self)
+static void carry_connector(PyObject *self)
 {
-    PyObject *run = new_run(), *partial = NULL;
-    PyObject *connector = run ? PyObject_GetAttr(self, FAA_NAME(_connector)) : NULL;
-    PyObject *functools = connector ? PyImport_ImportModule("functools") : NULL;
-    if (functools)
-        partial = PyObject_CallMethod(functools, "partial", "OO", run, connector);
-    if (partial && PyObject_SetAttr(self, FAA_NAME(_connector), partial))
-        PyErr_Clear();
-    faa_err_discard();
-    Py_DecRef(run);
+    PyObject *connector, *span = faa_context_current();
+    if (faa_getattr(self, FAA_NAME(_connector), &connector) == 1) {
+        PyObject *carried = faa_carry_function(connector, span);
+        if (carried && PyObject_SetAttr(self, FAA_NAME(_connector), carried))
+            PyErr_Clear();
+        Py_DecRef(carried);
+    }
     Py_DecRef(connector);
-    Py_DecRef(functools);
-    Py_DecRef(partial);
+    Py_DecRef(span);
 }
 
-// Connection._connect(), which does nothing where there is a connection.
-static PyObject *connect(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
-                         PyObject *kwnames)
+// Connection._connect(self), which does nothing where there is a connection.
+static PyObject *connect_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                              size_t nargsf, PyObject *kwnames)
 {
     (void)data;
+    int saved = errno;
     PyObject *connection = NULL;
     if (FAA_NARGS(nargsf) == 1 && faa_getattr(args[0], FAA_NAME(_connection), &connection) == 1 &&
         connection == Py_None)
-        wrap_connector(args[0]);
+        carry_connector(args[0]);
     Py_DecRef(connection);
+    errno = saved;
     return faa_call(wrapped, args, nargsf, kwnames);
 }
 
@@ -71,8 +49,9 @@ static int install(PyObject *module)
 {
     (void)module;
     static const struct faa_patch patches[] = {
-        {"aiosqlite.core:Connection._execute", execute},
-        {"aiosqlite.core:Connection._connect", connect},
+        {"aiosqlite.core:Connection._execute", execute_hook},
+        {"aiosqlite.core:Connection._connect", connect_hook},
+        {"aiosqlite.core:Connection.__await__", faa_carry_nothing_hook}, // Starts the thread.
     };
     return faa_patch_all(patches, FAA_COUNT(patches));
 }

@@ -15,8 +15,13 @@
     X(anyio)                                                                                       \
     X(asyncpg)                                                                                     \
     X(fastapi)                                                                                     \
+    X(futures_process)                                                                             \
+    X(futures_thread)                                                                              \
     X(httpx)                                                                                       \
     X(hypercorn)                                                                                   \
+    X(logging)                                                                                     \
+    X(multiprocessing_pool)                                                                        \
+    X(multiprocessing_process)                                                                     \
     X(psycopg)                                                                                     \
     X(psycopg2)                                                                                    \
     X(pymysql)                                                                                     \
@@ -28,9 +33,11 @@
     X(sqlalchemy)                                                                                  \
     X(sqlite3)                                                                                     \
     X(starlette)                                                                                   \
+    X(threading)                                                                                   \
     X(urllib)                                                                                      \
     X(urllib3)                                                                                     \
-    X(uvicorn)
+    X(uvicorn)                                                                                     \
+    X(workers_anyio)
 
 struct faa_instrumentor {
     const char *name;   ///< As in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, and in the log.
@@ -38,6 +45,9 @@ struct faa_instrumentor {
     /// Hooks into the library, all or nothing: 0, or -1 when its shape is not the expected one,
     /// with a debug line that says what is missing. Runs with no error set; may leave one.
     int (*install)(PyObject *module);
+    /// Whether the user has asked for it; NULL: it needs no asking. Else nothing waits for the
+    /// module.
+    int (*wanted)(void);
     /// For docs/LIBRARIES.md, which is made of it; plain text without line breaks. Left out in a
     /// second descriptor of the same name, for another module of the library.
     struct {

@@ -45,6 +45,8 @@ struct faa_settings {
     const char *capture_request_headers, *capture_response_headers, *sanitize_fields;
     const char *capture_client_request_headers, *capture_client_response_headers;
     enum faa_query_text query_text;
+    int log_correlation;         ///< OTEL_PYTHON_LOG_CORRELATION: log records tell their span,
+    const char *service_name;    ///< and this, service.name of the resource; never NULL.
     int websocket_messages;      ///< FAA_WEBSOCKET_MESSAGES: each message is a span.
     uint64_t slow_dependency_ns; ///< FAA_SLOW_DEPENDENCY: the shortest that is told; 0: every one.
     /// FAA_SLOW_POOL_WAIT: the shortest wait for a connection, or for making one, that is told.

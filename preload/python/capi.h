@@ -44,7 +44,9 @@
 PyAPI_FUNC(PyObject *) PyContextVar_New(const char *name, PyObject *default_value);
 PyAPI_FUNC(int) PyContextVar_Get(PyObject *var, PyObject *default_value, PyObject **value);
 PyAPI_FUNC(PyObject *) PyContextVar_Set(PyObject *var, PyObject *value);
-PyAPI_FUNC(PyObject *) PyContext_CopyCurrent(void);
+PyAPI_FUNC(PyObject *) PyContext_New(void);
+PyAPI_FUNC(int) PyContext_Enter(PyObject *context);
+PyAPI_FUNC(int) PyContext_Exit(PyObject *context);
 PyAPI_FUNC(PyObject *) _PyObject_GC_New(PyTypeObject *type);
 PyAPI_FUNC(PyObject *) PyMethod_New(PyObject *function, PyObject *self);
 PyAPI_FUNC(const char *) PyUnicode_AsUTF8AndSize(PyObject *unicode, Py_ssize_t *size);
@@ -80,6 +82,7 @@ void faa_pending_call_nudge(void);
     X(__anext__)                                                                                   \
     X(__call__)                                                                                    \
     X(__code__)                                                                                    \
+    X(__dict__)                                                                                    \
     X(__file__)                                                                                    \
     X(__init__)                                                                                    \
     X(__module__)                                                                                  \
@@ -95,6 +98,7 @@ void faa_pending_call_nudge(void);
     X(_command_stack)                                                                              \
     X(_connection)                                                                                 \
     X(_connector)                                                                                  \
+    X(_context)                                                                                    \
     X(_dbapi_connection)                                                                           \
     X(_dialect)                                                                                    \
     X(_execution_strategy)                                                                         \
@@ -104,6 +108,7 @@ void faa_pending_call_nudge(void);
     X(_faa_pool_wait)                                                                              \
     X(_faa_resend_count)                                                                           \
     X(_faa_span)                                                                                   \
+    X(_faa_trace)                                                                                  \
     X(_fp_bytes_read)                                                                              \
     X(_get_running_loop)                                                                           \
     X(_initializing)                                                                               \
@@ -139,6 +144,7 @@ void faa_pending_call_nudge(void);
     X(copy)                                                                                        \
     X(cr_await)                                                                                    \
     X(create_module)                                                                               \
+    X(current_thread)                                                                              \
     X(database)                                                                                    \
     X(db)                                                                                          \
     X(dbname)                                                                                      \
@@ -161,6 +167,7 @@ void faa_pending_call_nudge(void);
     X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
+    X(fn)                                                                                          \
     X(format_spec)                                                                                 \
     X(fp)                                                                                          \
     X(full_url)                                                                                    \
@@ -188,7 +195,12 @@ void faa_pending_call_nudge(void);
     X(name)                                                                                        \
     X(original_route)                                                                              \
     X(original_url)                                                                                \
+    X(otelServiceName)                                                                             \
+    X(otelSpanID)                                                                                  \
+    X(otelTraceID)                                                                                 \
+    X(otelTraceSampled)                                                                            \
     X(path)                                                                                        \
+    X(pending_work_items)                                                                          \
     X(pgcode)                                                                                      \
     X(pgconn)                                                                                      \
     X(port)                                                                                        \
