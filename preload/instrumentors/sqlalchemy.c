@@ -225,15 +225,12 @@ static int install(PyObject *module)
         {DIALECT "do_begin", faa_sqlalchemy_begin_hook},
     };
     int told = (faa_settings.sqlalchemy_spans & FAA_SQLALCHEMY_TRANSACTIONS) != 0;
+    if (faa_patch_all(patches, FAA_COUNT(patches) - !told))
+        return -1;
     PyObject *defaults = PyImport_ImportModule("sqlalchemy.engine.default");
-    PyObject *class = defaults ? PyObject_GetAttrString(defaults, "DefaultDialect") : NULL;
-    int status = class ? faa_patch_all(patches, FAA_COUNT(patches) - !told) : -1;
+    default_dialect = defaults ? PyObject_GetAttrString(defaults, "DefaultDialect") : NULL;
     Py_DecRef(defaults);
-    if (status == 0)
-        default_dialect = class;
-    else
-        Py_DecRef(class);
-    return status;
+    return 0;
 }
 
 const struct faa_instrumentor faa_instrumentor_sqlalchemy = {

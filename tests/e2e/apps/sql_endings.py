@@ -129,7 +129,8 @@ def replaced() -> list[str]:
         return True
 
     event.listen(engine, "do_execute", execute)
-    return attempt(engine, lambda connection: connection.execute(text("SELECT 1 FROM sqlite_master")))
+    statement = text("SELECT 1 FROM sqlite_master")
+    return attempt(engine, lambda connection: connection.execute(statement))
 
 
 @app.get("/logging")
@@ -270,7 +271,7 @@ async def abandoned(how: str) -> list[str]:
 
 @app.get("/cancelled")
 async def cancelled() -> list[str]:
-    """A task is cancelled while the driver executes its statement; the next task has its context."""
+    """A task is cancelled while the driver executes its statement; the next has its context."""
     gate = Gate()
     context = contextvars.copy_context()
     options: dict[str, Any] = {"context": context} if sys.version_info >= (3, 11) else {}
