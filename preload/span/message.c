@@ -5,15 +5,25 @@
 #include "span/sql.h"
 #include "span/url.h"
 
+#include <stdint.h>
+
 enum {
     BEARER_MIN = 8,    // Bytes of what is a token behind "Bearer", and no prose.
     DRIVER_MAX = 2048, // Bytes that are read of a driver's message.
     NUMBER_MAX = 12    // Digits of an error number.
 };
 
+static struct faa_str cut(struct faa_str message)
+{
+    if (message.n > FAA_MESSAGE_READ_MAX)
+        message.n = FAA_MESSAGE_READ_MAX;
+    return message;
+}
+
 // The message up to where libraries begin to quote statements and rows.
 static struct faa_str head(struct faa_str message)
 {
+    message = cut(message);
     static const struct faa_str tails[] = {
         FAA_STR("\n[SQL: "),
         FAA_STR("\n[parameters: "),
@@ -87,19 +97,30 @@ static size_t blanks(struct faa_str text, size_t from)
     return n;
 }
 
-// The length of the value at `from`: a quoted text, or a run.
-static size_t value_len(struct faa_str text, size_t from)
+static size_t quoted_len(struct faa_str text)
 {
-    struct faa_str value = {text.p + from, text.n - from};
-    if (value.n == 0 || (*value.p != '\'' && *value.p != '"'))
-        return run(value, "\"'()<>,;&]}");
-    for (size_t i = 1; i < value.n; i++) {
-        if (value.p[i] == '\\')
+    for (size_t i = 1; i < text.n; i++) {
+        if (text.p[i] == '\\')
             i++;
-        else if (value.p[i] == *value.p)
+        else if (text.p[i] == text.p[0])
             return i + 1;
     }
-    return value.n;
+    return text.n;
+}
+
+// The length of the value at `from`: a run, and quoted texts that stand next to it.
+static size_t value_len(struct faa_str text, size_t from)
+{
+    size_t n = from;
+    while (n < text.n) {
+        struct faa_str rest = {text.p + n, text.n - n};
+        int quoted = *rest.p == '\'' || *rest.p == '"';
+        size_t len = quoted ? quoted_len(rest) : run(rest, "\"'()<>,;&]}");
+        if (len == 0)
+            break;
+        n += len;
+    }
+    return n - from;
 }
 
 // Where the value of a secret begins behind a name at the front of the text, as in password=…,
@@ -118,9 +139,12 @@ static size_t secret_value(struct faa_str text, char quote, size_t *word)
     int bearer = n == 6 && memcmp(text.p, "Bearer", n) == 0 && at > n;
     if (!bearer && (at >= text.n || (text.p[at] != '=' && !(quoted && text.p[at] == ':'))))
         return 0;
+    struct faa_str name = {text.p, n};
+    if (!bearer && !faa_url_is_secret(name, SIZE_MAX))
+        return 0;
+    // The value is looked at only now: it is left out with what is in it, and not read again.
     at = bearer ? at : blanks(text, at + 1);
     size_t len = value_len(text, at);
-    struct faa_str name = {text.p, n};
     return len && (bearer ? len >= BEARER_MIN : faa_url_is_secret(name, len)) ? at : 0;
 }
 
@@ -250,6 +274,7 @@ static struct faa_str tuple_text(struct faa_str m, size_t *from, size_t *digits)
 
 size_t faa_message_redact_driver(struct faa_str message, char *out, size_t cap)
 {
+    message = cut(message);
     const char *newline = message.n ? memchr(message.p, '\n', message.n) : NULL;
     if (newline)
         message.n = (size_t)(newline - message.p);

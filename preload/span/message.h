@@ -5,6 +5,9 @@
 
 #include "base/str.h"
 
+/// Bytes of a message that are read; the time is bounded by it.
+enum { FAA_MESSAGE_READ_MAX = 65536 };
+
 /// Copies an exception's message without what is known to be secret: SQLAlchemy's statement and
 /// parameters, PostgreSQL's DETAIL line (it quotes the row), the inputs that pydantic and FastAPI
 /// quote, user info and secret query and fragment values of URLs, values behind the names of
