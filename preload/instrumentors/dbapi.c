@@ -51,9 +51,10 @@ void faa_dbapi_set_named(PyObject *operation, const char *before, PyObject *name
 {
     char room[FAA_DBAPI_TEXT_MAX];
     struct faa_str text = faa_text(name);
-    int n = snprintf(room, sizeof(room), "%s%.*s%s", before, (int)text.n, text.p, after);
-    if (text.n && n > 0 && (size_t)n < sizeof(room))
-        faa_db_set_statement(operation, (struct faa_str){room, (size_t)n}, 0);
+    int length = (int)(text.n < sizeof(room) ? text.n : sizeof(room));
+    int n = snprintf(room, sizeof(room), "%s%.*s%s", before, length, text.p, after);
+    if (length > 0 && n > 0)
+        faa_db_set_statement(operation, faa_str_of(room), 0); // Cut where it was too long.
 }
 
 void faa_dbapi_set_call(PyObject *operation, const char *before, PyObject *name,
@@ -74,9 +75,7 @@ void faa_dbapi_set_call(PyObject *operation, const char *before, PyObject *name,
 static PyObject *part(PyObject *object, PyObject *name)
 {
     PyObject *value = NULL;
-    if (name && faa_is_dict(object))
-        faa_dict_get(object, name, &value);
-    else if (name)
+    if (name)
         faa_getattr(object, name, &value);
     return value;
 }

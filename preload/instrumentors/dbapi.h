@@ -81,7 +81,8 @@ Py_ssize_t faa_dbapi_count(PyObject *sequence);
 /// a template string). `self` is the cursor or connection that it is for.
 void faa_dbapi_set_sql(PyObject *operation, PyObject *sql, Py_ssize_t batch, PyObject *self);
 
-/// Sets the statement "<before><name><after>", for methods that make one of a name.
+/// Sets the statement "<before><name><after>", for methods that make one of a name; cut at
+/// FAA_DBAPI_TEXT_MAX bytes.
 void faa_dbapi_set_named(PyObject *operation, const char *before, PyObject *name,
                          const char *after);
 
@@ -89,8 +90,8 @@ void faa_dbapi_set_named(PyObject *operation, const char *before, PyObject *name
 void faa_dbapi_set_call(PyObject *operation, const char *before, PyObject *name,
                         PyObject *parameters);
 
-/// Server and namespace from an object's three attributes (or from a dict's items), whose values
-/// are text or bytes, and an int for the port. An attribute's name of NULL is not looked for.
+/// Server and namespace from an object's three attributes, whose values are str or bytes, and
+/// perhaps an int for the port. An attribute's name of NULL is not looked for.
 void faa_dbapi_describe(PyObject *operation, const struct faa_db_system *system, PyObject *object,
                         PyObject *host, PyObject *port, PyObject *database);
 

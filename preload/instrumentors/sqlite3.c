@@ -44,7 +44,7 @@ const struct faa_instrumentor faa_instrumentor_sqlite3 = {
             .spans = "one per statement or script, and per failed connect; none under SQLAlchemy",
             .attributes = "db.system.name db.namespace db.operation.name db.operation.batch.size "
                           "db.query.text db.query.summary db.response.status_code "
-                          "db.stored_procedure.name error.type faa.event_loop.blocking",
+                          "error.type faa.event_loop.blocking",
             .switches = "FAA_DB_QUERY_TEXT",
         },
 };

@@ -90,9 +90,9 @@ void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *
 void faa_span_start_operation(struct faa_span *span, enum faa_span_kind kind, const char *scope,
                               const struct faa_span_context *parent, struct faa_str operation);
 
-/// Moves the start back to a reading of the monotonic clock (faa_clock_mono_ns) of this process:
-/// for work that turned out to be worth a span when it was done. Nothing happens unless it is
-/// recording.
+/// Moves the start to a reading of the monotonic clock (faa_clock_mono_ns) of this process: for
+/// work that turned out to be worth a span when it was done, or that began later than its span.
+/// Nothing happens unless it is recording.
 void faa_span_set_start(struct faa_span *span, uint64_t mono_ns);
 
 /// Sets the name; cleaned and cut.
