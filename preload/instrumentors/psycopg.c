@@ -76,7 +76,7 @@ const struct faa_instrumentor faa_instrumentor_psycopg = {
     .about =
         {
             .library = "psycopg",
-            .versions = "3.0 to 3.3",
+            .versions = "3.1 to 3.3",
             .spans = "one per statement, COPY and connect, sync and async; none under SQLAlchemy",
             .attributes = "db.system.name db.namespace db.operation.name db.operation.batch.size "
                           "db.query.text db.query.summary db.response.status_code error.type "
