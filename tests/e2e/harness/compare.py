@@ -12,11 +12,13 @@ import httpx
 
 from .process import Runner, Server
 
-# What differs from run to run by its nature: addresses, ports, process ids, uvicorn's start lines.
+# What differs from run to run by its nature: addresses, ports, ids of processes and threads, uvicorn's
+# start lines.
 _NOISE = (
     (re.compile(r"0x[0-9a-f]{6,}"), "0xADDRESS"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"process \[\d+\]"), "process [PID]"),
+    (re.compile(r"(started(?: daemon)?) \d+\)"), r"\1 THREAD)"),
     (re.compile(r"\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\]"), "[TIME] [PID]"),
 )
 
