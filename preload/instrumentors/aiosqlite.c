@@ -30,11 +30,10 @@ static void carry_connector(PyObject *self)
     Py_DecRef(span);
 }
 
-// Connection._connect(self), which does nothing where there is a connection.
-static PyObject *connect_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
-                              size_t nargsf, PyObject *kwnames)
+// Connection.__await__(self) starts the thread, and has it connect where it has not.
+static PyObject *await_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
+                            PyObject *kwnames)
 {
-    (void)data;
     int saved = errno;
     PyObject *connection = NULL;
     if (FAA_NARGS(nargsf) == 1 && faa_getattr(args[0], FAA_NAME(_connection), &connection) == 1 &&
@@ -42,7 +41,7 @@ static PyObject *connect_hook(PyObject *wrapped, PyObject *data, PyObject *const
         carry_connector(args[0]);
     Py_DecRef(connection);
     errno = saved;
-    return faa_call(wrapped, args, nargsf, kwnames);
+    return faa_carry_nothing_hook(wrapped, data, args, nargsf, kwnames);
 }
 
 static int install(PyObject *module)
@@ -50,8 +49,7 @@ static int install(PyObject *module)
     (void)module;
     static const struct faa_patch patches[] = {
         {"aiosqlite.core:Connection._execute", execute_hook},
-        {"aiosqlite.core:Connection._connect", connect_hook},
-        {"aiosqlite.core:Connection.__await__", faa_carry_nothing_hook}, // Starts the thread.
+        {"aiosqlite.core:Connection.__await__", await_hook},
     };
     return faa_patch_all(patches, FAA_COUNT(patches));
 }

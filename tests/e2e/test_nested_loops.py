@@ -24,7 +24,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Ser
             "/nested",
             [("CREATE TABLE t", "CLIENT"), ("GET", "CLIENT"), ("DELETE sqlite_sequence", "CLIENT")],
         ),
-        ("/threaded", []),  # Its call has no parent.
+        ("/threaded", [("GET", "CLIENT")]),
     ],
 )
 def test_request_in_a_loop_of_its_own(

@@ -170,14 +170,15 @@ def redis() -> None:
     import redis.asyncio
 
     where = {"host": "127.0.0.1", "port": int(os.environ["SERVER_PORT"])}
+    key = f"key-{os.getpid()}"  # Another process may be using the same server.
     with redis.Redis(**where) as client:
-        print(client.set("key", "value"), client.get("key"))
-        print(client.pipeline().set("key", "other").get("key").execute())
+        print(client.set(key, "value"), client.get(key))
+        print(client.pipeline().set(key, "other").get(key).execute())
 
     async def main() -> None:
         client = redis.asyncio.Redis(**where)
-        print(await client.set("key", "value"), await client.get("key"))
-        print(await client.pipeline().set("key", "other").get("key").execute())
+        print(await client.set(key, "value"), await client.get(key))
+        print(await client.pipeline().set(key, "other").get(key).execute())
         await (client.aclose if hasattr(client, "aclose") else client.close)()
 
     _run(main())

@@ -52,18 +52,7 @@ class Database:
             os.chown(folder, entry.pw_uid, entry.pw_gid)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def _open_parents(self) -> None:
-        """Lets the server's user into pytest's own folders.
-
-        Another run of pytest closes them again when it starts.
-        """
-        for parent in self.folder.parents:
-            if os.stat(parent).st_uid == 0 and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o011)
-
     def _run(self, *command: str) -> None:
-        if self._user is not None:
-            self._open_parents()
         subprocess.run(
             command,
             check=True,
@@ -82,8 +71,6 @@ class Database:
 
         Raises AssertionError when it ends or does not answer in time.
         """
-        if self._user is not None:
-            self._open_parents()
         log = (self.folder / "server.log").open("ab")
         with log:
             self._process = subprocess.Popen(
@@ -179,7 +166,7 @@ class MariaDB(Database):
             _program("mariadbd"), "--no-defaults", f"--datadir={self.folder}/data",
             f"--port={self.port}", "--bind-address=127.0.0.1", f"--socket={self.socket}",
             f"--pid-file={self.folder}/pid", f"--init-file={self.folder}/init.sql",
-            "--skip-log-bin", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M",
+            "--skip-log-bin", f"--tmpdir={self.folder}", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M",
             "--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", "--table-open-cache=200",
         ]  # fmt: skip
 
