@@ -90,7 +90,7 @@ static int is_failure(PyObject *error)
 static void look(PyObject *response, PyObject *result)
 {
     PyObject *exchange;
-    struct faa_err e = faa_err_save();
+    struct faa_err e = faa_err_save_of(result);
     if (faa_getattr(response, FAA_NAME(_faa_span), &exchange) == 1) {
         faa_err_normalize(&e);
         if (!result && is_failure(e.value))
@@ -157,7 +157,7 @@ static PyObject *do_open_hook(PyObject *wrapped, PyObject *data, PyObject *const
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
     if (!exchange)
         return response;
-    struct faa_err e = faa_err_save();
+    struct faa_err e = faa_err_save_of(response);
     faa_err_normalize(&e);
     faa_context_deactivate(exchange);
     if (response) {
@@ -185,7 +185,7 @@ static PyObject *open_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
     Py_DecRef(exchange);
     errno = saved;
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
-    struct faa_err e = faa_err_save();
+    struct faa_err e = faa_err_save_of(response);
     faa_http_call_leave(&call);
     faa_err_restore(&e);
     return response;
