@@ -103,6 +103,7 @@ static int install(PyObject *module)
     static const struct faa_patch patches[] = {
         {"requests.adapters:HTTPAdapter.send", send_hook},
         {"requests.sessions:Session.send", session_hook},
+        FAA_URLLIB3_RESPONSE_PATCHES,
         FAA_HTTP_WIRE_PATCH,
     };
     return faa_http_call_init() ? -1 : faa_patch_all(patches, FAA_COUNT(patches));

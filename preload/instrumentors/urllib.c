@@ -15,7 +15,6 @@ static const struct faa_http_client client = {"urllib", FAA_RULE_URLLIB_EXCLUDED
 
 static PyObject *begin(PyObject *request)
 {
-    int again;
     PyObject *url;
     PyObject *method = PyObject_CallMethodObjArgs(request, FAA_NAME(get_method), NULL);
     if (!method)
@@ -26,7 +25,7 @@ static PyObject *begin(PyObject *request)
     if (exchange) {
         faa_span_mark_blocking(&faa_pyspan(exchange)->span);
         faa_context_activate(exchange);
-        Py_DecRef(faa_http_client_carry(&again));
+        faa_http_client_mark_sent(exchange);
         faa_http_call_set_sent(sent + 1);
     }
     Py_DecRef(method);

@@ -107,7 +107,6 @@ static int is_carried(const struct call *c)
 // The exchange that begins here, current, or NULL.
 static PyObject *begin(const struct call *c)
 {
-    int again;
     char room[URL_MAX];
     struct faa_str method = faa_text(argument(c, 1, FAA_NAME(method)));
     struct faa_str target = faa_text(argument(c, 2, FAA_NAME(url)));
@@ -116,7 +115,7 @@ static PyObject *begin(const struct call *c)
     PyObject *exchange = faa_http_client_begin(&client, method, url, before);
     if (exchange) {
         faa_context_activate(exchange);
-        Py_DecRef(faa_http_client_carry(&again));
+        faa_http_client_mark_sent(exchange);
         faa_span_mark_blocking(&faa_pyspan(exchange)->span);
     }
     return exchange;
@@ -197,6 +196,7 @@ static int install(PyObject *module)
     static const struct faa_patch patches[] = {
         {"urllib3.connectionpool:HTTPConnectionPool.urlopen", urlopen_hook},
         {"urllib3.util.retry:Retry.increment", increment_hook},
+        FAA_URLLIB3_RESPONSE_PATCHES,
         FAA_HTTP_WIRE_PATCH,
     };
     return faa_patch_all(patches, FAA_COUNT(patches));
