@@ -111,21 +111,22 @@ static PyObject *read_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
     return result;
 }
 
+static const struct faa_patch body_patches[] = {
+    {"http.client:HTTPResponse.read", read_hook},
+    {"http.client:HTTPResponse.read1", read_hook},
+    {"http.client:HTTPResponse.readinto", read_hook},
+    {"http.client:HTTPResponse.readline", read_hook},
+    {"http.client:HTTPResponse.close", read_hook},
+};
+
 // True when the ends of bodies are seen. Clients that are built on http.client import
 // urllib.request too and read by these functions several times in a call: they stay as they are
 // until urllib opens something. Threads that race here do the same.
 static int bodies_are_seen(void)
 {
-    static const struct faa_patch patches[] = {
-        {"http.client:HTTPResponse.read", read_hook},
-        {"http.client:HTTPResponse.read1", read_hook},
-        {"http.client:HTTPResponse.readinto", read_hook},
-        {"http.client:HTTPResponse.readline", read_hook},
-        {"http.client:HTTPResponse.close", read_hook},
-    };
     static _Atomic(int) status = 1;
     if (status == 1)
-        status = faa_patch_all(patches, FAA_COUNT(patches));
+        status = faa_patch_all(body_patches, FAA_COUNT(body_patches));
     return status == 0;
 }
 
@@ -198,7 +199,9 @@ static int install(PyObject *module)
         {"urllib.request:OpenerDirector.open", open_hook},
         FAA_HTTP_WIRE_PATCH,
     };
-    return faa_http_call_init() ? -1 : faa_patch_all(patches, FAA_COUNT(patches));
+    if (faa_http_call_init() || faa_patch_check(body_patches, FAA_COUNT(body_patches)))
+        return -1;
+    return faa_patch_all(patches, FAA_COUNT(patches));
 }
 
 const struct faa_instrumentor faa_instrumentor_urllib = {

@@ -196,10 +196,9 @@ static int install(PyObject *module)
     static const struct faa_patch patches[] = {
         {"urllib3.connectionpool:HTTPConnectionPool.urlopen", urlopen_hook},
         {"urllib3.util.retry:Retry.increment", increment_hook},
-        FAA_URLLIB3_RESPONSE_PATCHES,
         FAA_HTTP_WIRE_PATCH,
     };
-    return faa_patch_all(patches, FAA_COUNT(patches));
+    return faa_urllib3_response_check() ? -1 : faa_patch_all(patches, FAA_COUNT(patches));
 }
 
 const struct faa_instrumentor faa_instrumentor_urllib3 = {
