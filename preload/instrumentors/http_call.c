@@ -7,6 +7,8 @@
 struct call {
     const void *client; // For comparison only: it may be gone when another one asks.
     int sent;
+    // Then it stays in the variable: to set that one costs more than all else here.
+    int is_over;
 };
 
 static PyObject *type;
@@ -37,7 +39,7 @@ int faa_http_call_init(void)
     return variable ? 0 : -1;
 }
 
-// New reference, or NULL.
+// The call that is under way (new reference), or NULL.
 static PyObject *current(void)
 {
     PyObject *value = NULL;
@@ -45,14 +47,15 @@ static PyObject *current(void)
         return NULL;
     if (PyContextVar_Get(variable, NULL, &value) < 0)
         PyErr_Clear();
-    if (value && faa_type_of(value) != (PyTypeObject *)type)
+    if (value && (faa_type_of(value) != (PyTypeObject *)type ||
+                  ((const struct call *)faa_state(value))->is_over))
         faa_clear(&value);
     return value;
 }
 
 static void set_current(PyObject *value)
 {
-    PyObject *token = PyContextVar_Set(variable, value ? value : Py_None);
+    PyObject *token = PyContextVar_Set(variable, value);
     if (!token)
         PyErr_Clear();
     Py_DecRef(token);
@@ -76,12 +79,15 @@ void faa_http_call_enter(struct faa_http_call *call, PyObject *client, int conti
     struct call *c = faa_state(call->state);
     c->client = client;
     c->sent = 0;
+    c->is_over = 0;
     set_current(call->state);
 }
 
 void faa_http_call_leave(struct faa_http_call *call)
 {
     if (call->state)
+        ((struct call *)faa_state(call->state))->is_over = 1;
+    if (call->outer)
         set_current(call->outer);
     faa_clear(&call->outer);
     faa_clear(&call->state);

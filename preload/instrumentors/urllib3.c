@@ -107,7 +107,6 @@ static int is_carried(const struct call *c)
 // The exchange that begins here, current, or NULL.
 static PyObject *begin(const struct call *c)
 {
-    int again;
     char room[URL_MAX];
     struct faa_str method = faa_text(argument(c, 1, FAA_NAME(method)));
     struct faa_str target = faa_text(argument(c, 2, FAA_NAME(url)));
@@ -116,7 +115,7 @@ static PyObject *begin(const struct call *c)
     PyObject *exchange = faa_http_client_begin(&client, method, url, before);
     if (exchange) {
         faa_context_activate(exchange);
-        Py_DecRef(faa_http_client_carry(&again));
+        faa_http_client_mark_sent(exchange);
         faa_span_mark_blocking(&faa_pyspan(exchange)->span);
     }
     return exchange;
@@ -139,7 +138,7 @@ static PyObject *reason_of(PyObject *error)
 
 static void end(PyObject *exchange, PyObject *response)
 {
-    struct faa_err e = faa_err_save();
+    struct faa_err e = faa_err_save_of(response);
     faa_err_normalize(&e);
     faa_context_deactivate(exchange);
     if (response) {
@@ -177,7 +176,7 @@ static PyObject *increment_hook(PyObject *wrapped, PyObject *data, PyObject *con
     (void)data;
     const struct call c = {args, nargsf, kwnames};
     PyObject *retries = faa_call(wrapped, args, nargsf, kwnames);
-    struct faa_err e = faa_err_save();
+    struct faa_err e = faa_err_save_of(retries);
     PyObject *exchange = faa_http_client_current();
     if (exchange) {
         PyObject *response = argument(&c, 3, FAA_NAME(response));
@@ -197,10 +196,9 @@ static int install(PyObject *module)
     static const struct faa_patch patches[] = {
         {"urllib3.connectionpool:HTTPConnectionPool.urlopen", urlopen_hook},
         {"urllib3.util.retry:Retry.increment", increment_hook},
-        FAA_URLLIB3_RESPONSE_PATCHES,
         FAA_HTTP_WIRE_PATCH,
     };
-    return faa_patch_all(patches, FAA_COUNT(patches));
+    return faa_urllib3_response_check() ? -1 : faa_patch_all(patches, FAA_COUNT(patches));
 }
 
 const struct faa_instrumentor faa_instrumentor_urllib3 = {

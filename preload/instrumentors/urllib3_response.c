@@ -77,20 +77,6 @@ static long long size_of(PyObject *response)
     return size > 0 || !is_true(response, FAA_NAME(chunked)) ? size : -1;
 }
 
-void faa_urllib3_response_follow(PyObject *exchange, PyObject *response)
-{
-    long long expected = number(response, FAA_NAME(length_remaining), -1);
-    int open = is_open(response);
-    if (expected != 0 && open) {
-        faa_http_client_set_body_size(exchange, expected);
-        if (PyObject_SetAttr(response, FAA_NAME(_faa_span), exchange) == 0)
-            return;
-        faa_err_discard();
-    }
-    faa_http_client_set_body_size(exchange, open ? expected : size_of(response));
-    faa_http_client_end(exchange, NULL);
-}
-
 // The exchange, taken off the response (new reference), or NULL.
 static PyObject *take(PyObject *response)
 {
@@ -172,4 +158,34 @@ PyObject *faa_urllib3_response_close(PyObject *wrapped, PyObject *data, PyObject
     Py_DecRef(exchange);
     errno = saved;
     return faa_call(wrapped, args, nargsf, kwnames);
+}
+
+static const struct faa_patch patches[] = {FAA_URLLIB3_RESPONSE_PATCHES};
+
+int faa_urllib3_response_check(void)
+{
+    return faa_patch_check(patches, FAA_COUNT(patches));
+}
+
+// True when the ends of bodies are seen. Threads that race here do the same.
+static int ends_are_seen(void)
+{
+    static _Atomic(int) status = 1;
+    if (status == 1)
+        status = faa_patch_all(patches, FAA_COUNT(patches));
+    return status == 0;
+}
+
+void faa_urllib3_response_follow(PyObject *exchange, PyObject *response)
+{
+    long long expected = number(response, FAA_NAME(length_remaining), -1);
+    int open = is_open(response);
+    if (expected != 0 && open && ends_are_seen()) {
+        faa_http_client_set_body_size(exchange, expected);
+        if (PyObject_SetAttr(response, FAA_NAME(_faa_span), exchange) == 0)
+            return;
+        faa_err_discard();
+    }
+    faa_http_client_set_body_size(exchange, open ? expected : size_of(response));
+    faa_http_client_end(exchange, NULL);
 }

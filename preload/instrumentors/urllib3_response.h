@@ -18,6 +18,10 @@
 /// They end the exchange that the response carries.
 faa_hook faa_urllib3_response_release_conn, faa_urllib3_response_close;
 
+/// For a client whose bodies have mostly been read when a call returns: whether these patches could
+/// be made, 0 or -1. They are when the first body has to be followed.
+FAA_MUSTUSE int faa_urllib3_response_check(void);
+
 /// Says on the exchange what the response is: status, version, headers. Once for each attempt. Any
 /// object will do, NULL too.
 void faa_urllib3_response_tell(PyObject *exchange, PyObject *response);

@@ -337,6 +337,27 @@ static void log_hooked(const struct faa_patch *patches, const struct change *cha
         faa_debug("hooked %s", list);
 }
 
+static void forget(struct change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        Py_DecRef(changes[i].owner);
+        Py_DecRef(changes[i].original);
+        Py_DecRef(changes[i].wrapper);
+    }
+    PyErr_Clear();
+}
+
+int faa_patch_check(const struct faa_patch *patches, size_t count)
+{
+    struct change changes[PATCHES_MAX] = {{NULL, NULL, NULL, NULL}};
+    int status = count <= PATCHES_MAX ? 0 : -1;
+    size_t n = 0;
+    for (; status == 0 && n < count; n++)
+        status = prepare(changes, patches, n);
+    forget(changes, n);
+    return status;
+}
+
 int faa_patch_all(const struct faa_patch *patches, size_t count)
 {
     struct change changes[PATCHES_MAX] = {{NULL, NULL, NULL, NULL}};
@@ -352,11 +373,6 @@ int faa_patch_all(const struct faa_patch *patches, size_t count)
             PyErr_Clear();
     if (status == 0 && faa_log_enabled(FAA_LOG_DEBUG))
         log_hooked(patches, changes, n);
-    for (size_t i = 0; i < n; i++) {
-        Py_DecRef(changes[i].owner);
-        Py_DecRef(changes[i].original);
-        Py_DecRef(changes[i].wrapper);
-    }
-    PyErr_Clear();
+    forget(changes, n);
     return status;
 }

@@ -31,4 +31,8 @@ struct faa_patch {
 /// missing.
 FAA_MUSTUSE int faa_patch_all(const struct faa_patch *patches, size_t count);
 
+/// Whether faa_patch_all could wrap them, for hooks that are put in when they are first needed.
+/// Nothing is changed. Returns 0, or -1 with a debug line that names what is missing.
+FAA_MUSTUSE int faa_patch_check(const struct faa_patch *patches, size_t count);
+
 #endif
