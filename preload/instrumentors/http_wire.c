@@ -29,11 +29,12 @@ static int split(PyObject *line, struct faa_str *name, struct faa_str *value)
 static int has(PyObject *lines, struct faa_str wanted)
 {
     PyObject *line;
-    struct faa_str name, value;
-    for (Py_ssize_t i = 1; i < LINES_MAX && (line = faa_sequence_item(lines, i)); i++)
-        if (split(line, &name, &value) == 0 && name.n == wanted.n &&
-            strncasecmp(name.p, wanted.p, name.n) == 0)
+    for (Py_ssize_t i = 1; i < LINES_MAX && (line = faa_sequence_item(lines, i)); i++) {
+        struct faa_str text = faa_text(line);
+        if (text.n > wanted.n && text.p[wanted.n] == ':' &&
+            strncasecmp(text.p, wanted.p, wanted.n) == 0)
             return 1;
+    }
     return 0;
 }
 
@@ -100,10 +101,8 @@ static void capture(PyObject *exchange, PyObject *lines)
 // so: what an iterator that gives the body calls is another exchange.
 static void tell(PyObject *exchange, PyObject *connection)
 {
-    int again;
     PyObject *lines;
-    if (faa_http_client_is_waiting())
-        Py_DecRef(faa_http_client_carry(&again));
+    faa_http_client_mark_sent(exchange);
     if (faa_getattr(connection, FAA_NAME(_buffer), &lines) != 1)
         return;
     if (faa_is_list(lines)) {

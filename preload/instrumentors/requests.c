@@ -51,7 +51,7 @@ static void succeed(PyObject *exchange, PyObject *response)
 // `response` is NULL where the call has raised.
 static void end(PyObject *exchange, PyObject *response)
 {
-    struct faa_err e = faa_err_save();
+    struct faa_err e = faa_err_save_of(response);
     faa_err_normalize(&e);
     faa_context_deactivate(exchange);
     faa_http_call_set_sent(faa_http_client_resend_count(exchange) + 1);
@@ -91,7 +91,7 @@ static PyObject *session_hook(PyObject *wrapped, PyObject *data, PyObject *const
     faa_http_call_enter(&call, FAA_NARGS(nargsf) > 0 ? args[0] : NULL, follow == Py_False);
     errno = saved;
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
-    struct faa_err e = faa_err_save();
+    struct faa_err e = faa_err_save_of(response);
     faa_http_call_leave(&call);
     faa_err_restore(&e);
     return response;
@@ -103,7 +103,6 @@ static int install(PyObject *module)
     static const struct faa_patch patches[] = {
         {"requests.adapters:HTTPAdapter.send", send_hook},
         {"requests.sessions:Session.send", session_hook},
-        FAA_URLLIB3_RESPONSE_PATCHES,
         FAA_HTTP_WIRE_PATCH,
     };
     return faa_http_call_init() ? -1 : faa_patch_all(patches, FAA_COUNT(patches));

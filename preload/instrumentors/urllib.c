@@ -60,6 +60,8 @@ static void tell(PyObject *exchange, PyObject *response)
     Py_DecRef(headers);
 }
 
+// ---- the body -----------------------------------------------------------------------------------
+
 static int is_closed(PyObject *response)
 {
     PyObject *fp;
@@ -68,18 +70,80 @@ static int is_closed(PyObject *response)
     return !open;
 }
 
+static void finish(PyObject *response, PyObject *exchange, PyObject *error)
+{
+    if (error || number(response, FAA_NAME(length)) > 0)
+        faa_http_client_set_body_size(exchange, -1); // It has not come as a whole.
+    faa_http_client_end(exchange, error);
+    if (PyObject_DelAttr(response, FAA_NAME(_faa_span)))
+        faa_err_discard();
+}
+
+// True for what the other side, or the way to it, has done: a wrong argument is nothing of that.
+static int is_failure(PyObject *error)
+{
+    return error && (PyErr_GivenExceptionMatches(error, PyExc_OSError) ||
+                     faa_exception_is(error, "http.client", "HTTPException"));
+}
+
+// After each call that reads; `result` is NULL where it has raised.
+static void look(PyObject *response, PyObject *result)
+{
+    PyObject *exchange;
+    struct faa_err e = faa_err_save_of(result);
+    if (faa_getattr(response, FAA_NAME(_faa_span), &exchange) == 1) {
+        faa_err_normalize(&e);
+        if (!result && is_failure(e.value))
+            finish(response, exchange, e.value);
+        else if (is_closed(response))
+            finish(response, exchange, NULL);
+        Py_DecRef(exchange);
+    }
+    faa_err_restore(&e);
+}
+
+static PyObject *read_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
+                           PyObject *kwnames)
+{
+    (void)data;
+    PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
+    if (FAA_NARGS(nargsf) > 0)
+        look(args[0], result);
+    return result;
+}
+
+// True when the ends of bodies are seen. Clients that are built on http.client import
+// urllib.request too and read by these functions several times in a call: they stay as they are
+// until urllib opens something. Threads that race here do the same.
+static int bodies_are_seen(void)
+{
+    static const struct faa_patch patches[] = {
+        {"http.client:HTTPResponse.read", read_hook},
+        {"http.client:HTTPResponse.read1", read_hook},
+        {"http.client:HTTPResponse.readinto", read_hook},
+        {"http.client:HTTPResponse.readline", read_hook},
+        {"http.client:HTTPResponse.close", read_hook},
+    };
+    static _Atomic(int) status = 1;
+    if (status == 1)
+        status = faa_patch_all(patches, FAA_COUNT(patches));
+    return status == 0;
+}
+
 // The span goes on until the body has been read. `length` counts what is left of it.
 static void follow(PyObject *exchange, PyObject *response)
 {
     long long length = number(response, FAA_NAME(length));
     faa_http_client_set_body_size(exchange, length);
-    if (length != 0 && !is_closed(response)) {
+    if (length != 0 && !is_closed(response) && bodies_are_seen()) {
         if (PyObject_SetAttr(response, FAA_NAME(_faa_span), exchange) == 0)
             return;
         faa_err_discard();
     }
     faa_http_client_end(exchange, NULL);
 }
+
+// ---- the exchange -------------------------------------------------------------------------------
 
 static PyObject *do_open_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
                               size_t nargsf, PyObject *kwnames)
@@ -93,7 +157,7 @@ static PyObject *do_open_hook(PyObject *wrapped, PyObject *data, PyObject *const
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
     if (!exchange)
         return response;
-    struct faa_err e = faa_err_save();
+    struct faa_err e = faa_err_save_of(response);
     faa_err_normalize(&e);
     faa_context_deactivate(exchange);
     if (response) {
@@ -121,54 +185,10 @@ static PyObject *open_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
     Py_DecRef(exchange);
     errno = saved;
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
-    struct faa_err e = faa_err_save();
+    struct faa_err e = faa_err_save_of(response);
     faa_http_call_leave(&call);
     faa_err_restore(&e);
     return response;
-}
-
-// ---- the body -----------------------------------------------------------------------------------
-
-static void finish(PyObject *response, PyObject *exchange, PyObject *error)
-{
-    if (error || number(response, FAA_NAME(length)) > 0)
-        faa_http_client_set_body_size(exchange, -1); // It has not come as a whole.
-    faa_http_client_end(exchange, error);
-    if (PyObject_DelAttr(response, FAA_NAME(_faa_span)))
-        faa_err_discard();
-}
-
-// True for what the other side, or the way to it, has done: a wrong argument is nothing of that.
-static int is_failure(PyObject *error)
-{
-    return error && (PyErr_GivenExceptionMatches(error, PyExc_OSError) ||
-                     faa_exception_is(error, "http.client", "HTTPException"));
-}
-
-// After each call that reads; `result` is NULL where it has raised.
-static void look(PyObject *response, PyObject *result)
-{
-    PyObject *exchange;
-    struct faa_err e = faa_err_save();
-    if (faa_getattr(response, FAA_NAME(_faa_span), &exchange) == 1) {
-        faa_err_normalize(&e);
-        if (!result && is_failure(e.value))
-            finish(response, exchange, e.value);
-        else if (is_closed(response))
-            finish(response, exchange, NULL);
-        Py_DecRef(exchange);
-    }
-    faa_err_restore(&e);
-}
-
-static PyObject *read_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
-                           PyObject *kwnames)
-{
-    (void)data;
-    PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
-    if (FAA_NARGS(nargsf) > 0)
-        look(args[0], result);
-    return result;
 }
 
 static int install(PyObject *module)
@@ -177,11 +197,6 @@ static int install(PyObject *module)
     static const struct faa_patch patches[] = {
         {"urllib.request:AbstractHTTPHandler.do_open", do_open_hook},
         {"urllib.request:OpenerDirector.open", open_hook},
-        {"http.client:HTTPResponse.read", read_hook},
-        {"http.client:HTTPResponse.read1", read_hook},
-        {"http.client:HTTPResponse.readinto", read_hook},
-        {"http.client:HTTPResponse.readline", read_hook},
-        {"http.client:HTTPResponse.close", read_hook},
         FAA_HTTP_WIRE_PATCH,
     };
     return faa_http_call_init() ? -1 : faa_patch_all(patches, FAA_COUNT(patches));

@@ -139,7 +139,7 @@ static PyObject *reason_of(PyObject *error)
 
 static void end(PyObject *exchange, PyObject *response)
 {
-    struct faa_err e = faa_err_save();
+    struct faa_err e = faa_err_save_of(response);
     faa_err_normalize(&e);
     faa_context_deactivate(exchange);
     if (response) {
@@ -177,7 +177,7 @@ static PyObject *increment_hook(PyObject *wrapped, PyObject *data, PyObject *con
     (void)data;
     const struct call c = {args, nargsf, kwnames};
     PyObject *retries = faa_call(wrapped, args, nargsf, kwnames);
-    struct faa_err e = faa_err_save();
+    struct faa_err e = faa_err_save_of(retries);
     PyObject *exchange = faa_http_client_current();
     if (exchange) {
         PyObject *response = argument(&c, 3, FAA_NAME(response));
@@ -197,7 +197,6 @@ static int install(PyObject *module)
     static const struct faa_patch patches[] = {
         {"urllib3.connectionpool:HTTPConnectionPool.urlopen", urlopen_hook},
         {"urllib3.util.retry:Retry.increment", increment_hook},
-        FAA_URLLIB3_RESPONSE_PATCHES,
         FAA_HTTP_WIRE_PATCH,
     };
     return faa_patch_all(patches, FAA_COUNT(patches));

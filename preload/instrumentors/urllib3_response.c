@@ -5,6 +5,7 @@
 
 #include "instrumentors/http_client.h"
 #include "python/err.h"
+#include "python/wrapper.h"
 
 static long long number(PyObject *object, PyObject *name, long long fallback)
 {
@@ -77,20 +78,6 @@ static long long size_of(PyObject *response)
     return size > 0 || !is_true(response, FAA_NAME(chunked)) ? size : -1;
 }
 
-void faa_urllib3_response_follow(PyObject *exchange, PyObject *response)
-{
-    long long expected = number(response, FAA_NAME(length_remaining), -1);
-    int open = is_open(response);
-    if (expected != 0 && open) {
-        faa_http_client_set_body_size(exchange, expected);
-        if (PyObject_SetAttr(response, FAA_NAME(_faa_span), exchange) == 0)
-            return;
-        faa_err_discard();
-    }
-    faa_http_client_set_body_size(exchange, open ? expected : size_of(response));
-    faa_http_client_end(exchange, NULL);
-}
-
 // The exchange, taken off the response (new reference), or NULL.
 static PyObject *take(PyObject *response)
 {
@@ -132,8 +119,8 @@ static PyObject *leaving(struct faa_str function)
 }
 
 // Both when all has been read and when reading has failed.
-PyObject *faa_urllib3_response_release_conn(PyObject *wrapped, PyObject *data,
-                                            PyObject *const *args, size_t nargsf, PyObject *kwnames)
+static PyObject *release_conn_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                                   size_t nargsf, PyObject *kwnames)
 {
     (void)data;
     int saved = errno;
@@ -159,8 +146,8 @@ static int is_broken(void)
     return error != NULL;
 }
 
-PyObject *faa_urllib3_response_close(PyObject *wrapped, PyObject *data, PyObject *const *args,
-                                     size_t nargsf, PyObject *kwnames)
+static PyObject *close_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
+                            PyObject *kwnames)
 {
     (void)data;
     int saved = errno;
@@ -172,4 +159,33 @@ PyObject *faa_urllib3_response_close(PyObject *wrapped, PyObject *data, PyObject
     Py_DecRef(exchange);
     errno = saved;
     return faa_call(wrapped, args, nargsf, kwnames);
+}
+
+// True when the ends of bodies are seen. Who uses urllib3 alone mostly gets bodies that have been
+// read, and is spared the calls of these hooks until there is one that has not. Threads that race
+// here do the same.
+static int ends_are_seen(void)
+{
+    static const struct faa_patch patches[] = {
+        {"urllib3.response:HTTPResponse.release_conn", release_conn_hook},
+        {"urllib3.response:HTTPResponse.close", close_hook},
+    };
+    static _Atomic(int) status = 1;
+    if (status == 1)
+        status = faa_patch_all(patches, FAA_COUNT(patches));
+    return status == 0;
+}
+
+void faa_urllib3_response_follow(PyObject *exchange, PyObject *response)
+{
+    long long expected = number(response, FAA_NAME(length_remaining), -1);
+    int open = is_open(response);
+    if (expected != 0 && open && ends_are_seen()) {
+        faa_http_client_set_body_size(exchange, expected);
+        if (PyObject_SetAttr(response, FAA_NAME(_faa_span), exchange) == 0)
+            return;
+        faa_err_discard();
+    }
+    faa_http_client_set_body_size(exchange, open ? expected : size_of(response));
+    faa_http_client_end(exchange, NULL);
 }

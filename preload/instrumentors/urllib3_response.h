@@ -6,17 +6,7 @@
 #ifndef FAA_INSTRUMENTORS_URLLIB3_RESPONSE_H
 #define FAA_INSTRUMENTORS_URLLIB3_RESPONSE_H
 
-#include "python/wrapper.h"
-
-/// For the patches of a client that reads bodies through it.
-#define FAA_URLLIB3_RESPONSE_PATCHES                                                               \
-    {"urllib3.response:HTTPResponse.release_conn", faa_urllib3_response_release_conn},             \
-    {                                                                                              \
-        "urllib3.response:HTTPResponse.close", faa_urllib3_response_close                          \
-    }
-
-/// They end the exchange that the response carries.
-faa_hook faa_urllib3_response_release_conn, faa_urllib3_response_close;
+#include "python/capi.h"
 
 /// Says on the exchange what the response is: status, version, headers. Once for each attempt. Any
 /// object will do, NULL too.

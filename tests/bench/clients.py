@@ -75,6 +75,7 @@ def low(values: list[float]) -> float:
 
 def show(what: str, packages: str, published: Published, block: Block) -> None:
     """Prints a row."""
+    block(1)  # Some hooks are put in when they are first needed.
     found = hooks.find(tuple(packages.split()))
     bare, agent, theirs = [], [], []
     for _ in range(ROUNDS):

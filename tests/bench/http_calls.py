@@ -14,31 +14,15 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import hooks
 import requests
-import requests.adapters
-import requests.sessions
 import urllib3
 import urllib3.connection
 import urllib3.connectionpool
-import urllib3.response
-import urllib3.util.retry
 
 BLOCKS = 200  # Of each kind, in turn.
 CALLS = 50  # In a block.
 SETTLING = 10  # Before a block is measured: the interpreter adapts to the change of functions.
-
-HOOKED = [
-    (requests.adapters.HTTPAdapter, "send"),
-    (requests.sessions.Session, "send"),
-    (urllib3.connectionpool.HTTPConnectionPool, "urlopen"),
-    (urllib3.util.retry.Retry, "increment"),
-    (urllib3.response.HTTPResponse, "release_conn"),
-    (urllib3.response.HTTPResponse, "close"),
-    (http.client.HTTPConnection, "endheaders"),
-    (urllib.request.AbstractHTTPHandler, "do_open"),
-    (urllib.request.OpenerDirector, "open"),
-    *((http.client.HTTPResponse, n) for n in ("read", "read1", "readinto", "readline", "close")),
-]
 
 URL = "http://shop.invalid/items/42?page=1"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi"
@@ -91,8 +75,8 @@ def by_urllib() -> None:
 
 
 CALLERS: dict[str, Callable[[], Any]] = {
-    "requests": lambda: session.get(URL),
     "urllib3": lambda: manager.request("GET", URL),
+    "requests": lambda: session.get(URL),
     "urllib": by_urllib,
 }
 
@@ -108,15 +92,14 @@ def measure(call: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    hooks = [(owner, name, vars(owner)[name]) for owner, name in HOOKED]
-    originals = [(owner, name, hook.__wrapped__) for owner, name, hook in hooks]
     print("one call, µs of CPU of its thread       bare  traced    added   ratio")
     for client, call in CALLERS.items():
+        call()  # Some hooks are put in when they are first needed.
+        found = hooks.find(("requests", "urllib3", "urllib", "http"))
         times: dict[str, list[float]] = {"bare": [], "traced": []}
         for _ in range(BLOCKS):
-            for kind, functions in (("bare", originals), ("traced", hooks)):
-                for owner, name, function in functions:
-                    setattr(owner, name, function)
+            for kind, put in (("bare", hooks.take_out), ("traced", hooks.put_back)):
+                put(found)
                 times[kind].append(measure(call))
         bare, traced = (statistics.quantiles(times[kind], n=10)[0] for kind in times)
         row = f"{bare:7.2f} {traced:7.2f} {traced - bare:7.2f} µs  {traced / bare:.3f}"
