@@ -292,22 +292,35 @@ void faa_http_client_context(PyObject *exchange, struct faa_injection *out)
     faa_propagation_inject(&faa_pyspan(exchange)->span.context, out);
 }
 
+enum { NAMES_MAX = 16 }; // The formats have ten.
+
+// The str of a header's name, made once and kept for ever: a new one would be hashed for each
+// request. Two threads without the GIL may make one twice. Borrowed; NULL without memory.
+static PyObject *name_of(struct faa_str name)
+{
+    static PyObject *names[NAMES_MAX];
+    for (size_t i = 0; i < NAMES_MAX; i++) {
+        if (!names[i])
+            names[i] = PyUnicode_InternFromString(name.p);
+        if (!names[i] || faa_str_eq(faa_text(names[i]), name))
+            return names[i];
+    }
+    return NULL;
+}
+
 static int put(PyObject *headers, const struct faa_header *h)
 {
-    PyObject *key = PyUnicode_FromStringAndSize(h->name.p, (Py_ssize_t)h->name.n);
+    PyObject *name = name_of(h->name);
     PyObject *text = PyUnicode_FromStringAndSize(h->value.p, (Py_ssize_t)h->value.n);
-    int status = key && text ? PyObject_SetItem(headers, key, text) : -1;
-    Py_DecRef(key);
+    int status = name && text ? PyObject_SetItem(headers, name, text) : -1;
     Py_DecRef(text);
     return status;
 }
 
-static int has(PyObject *headers, const char *name)
+static int has(PyObject *headers, struct faa_str name)
 {
-    PyObject *key = PyUnicode_FromString(name);
-    int found = key ? PySequence_Contains(headers, key) : -1;
-    Py_DecRef(key);
-    return found;
+    PyObject *key = name_of(name);
+    return key ? PySequence_Contains(headers, key) : -1;
 }
 
 int faa_http_client_tells_own_trace(PyObject *headers)
@@ -316,7 +329,7 @@ int faa_http_client_tells_own_trace(PyObject *headers)
     const struct faa_str *names = faa_propagation_own_names(&count);
     int found = 0;
     for (size_t i = 0; found == 0 && i < count; i++)
-        found = has(headers, names[i].p);
+        found = has(headers, names[i]);
     faa_err_discard();
     return found != 0;
 }
@@ -330,7 +343,7 @@ int faa_http_client_inject(PyObject *exchange, PyObject *headers)
         return 0;
     for (size_t i = 0; status >= 0 && i < ours.count; i++) {
         const struct faa_header *h = &ours.headers[i];
-        int found = h->yields ? has(headers, h->name.p) : 0;
+        int found = h->yields ? has(headers, h->name) : 0;
         if (found == 0)
             found = put(headers, h) ? -1 : 0;
         status = found < 0 ? -1 : 1;

@@ -188,7 +188,7 @@ static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
     errno = saved;
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
     if (exchange) {
-        struct faa_err e = faa_err_save();
+        struct faa_err e = faa_err_save_of(response);
         faa_err_normalize(&e);
         finish(exchange, response, e.value);
         faa_err_restore(&e);
@@ -330,7 +330,7 @@ static PyObject *transport_hook(PyObject *wrapped, PyObject *data, PyObject *con
     errno = saved;
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
     if (exchange) {
-        struct faa_err e = faa_err_save();
+        struct faa_err e = faa_err_save_of(response);
         faa_err_normalize(&e);
         end_pass(exchange, response, e.value);
         faa_err_restore(&e);

@@ -80,6 +80,7 @@ void faa_pending_call_nudge(void);
 #define FAA_NAMES(X)                                                                               \
     X(_ConnectionRecord__pool)                                                                     \
     X(__anext__)                                                                                   \
+    X(__await__)                                                                                   \
     X(__call__)                                                                                    \
     X(__code__)                                                                                    \
     X(__dict__)                                                                                    \
