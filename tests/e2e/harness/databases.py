@@ -53,15 +53,18 @@ class Database:
         self._process: subprocess.Popen[bytes] | None = None
 
     def _run(self, *command: str) -> None:
-        subprocess.run(
+        """Runs a program to its end. Raises AssertionError, with what it said, when it fails."""
+        done = subprocess.run(
             command,
-            check=True,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             cwd=self.folder,
             user=self._user,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C.UTF-8"},
         )
+        assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}"
 
     def _command(self) -> Sequence[str]:
         raise NotImplementedError
