@@ -35,6 +35,15 @@ PyObject *faa_redis_run(const struct faa_redis_call *call, PyObject *wrapped, Py
 PyObject *faa_redis_run_async(const struct faa_redis_call *call, PyObject *wrapped,
                               PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
+/// Defines the hook `function` that gives a call of the kind `call` to `run`, one of these two.
+#define FAA_REDIS_HOOK(function, run, call)                                                        \
+    static PyObject *function(PyObject *wrapped, PyObject *data, PyObject *const *args,            \
+                              size_t nargsf, PyObject *kwnames)                                    \
+    {                                                                                              \
+        (void)data;                                                                                \
+        return run(&(call), wrapped, args, nargsf, kwnames);                                       \
+    }
+
 /// The operation that is current and has not ended (new reference), or NULL.
 PyObject *faa_redis_current(void);
 

@@ -61,33 +61,10 @@ static const struct faa_redis_call pipeline = {
     .describe = describe_pipeline,
 };
 
-static PyObject *command_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
-                              size_t nargsf, PyObject *kwnames)
-{
-    (void)data;
-    return faa_redis_run(&command, wrapped, args, nargsf, kwnames);
-}
-
-static PyObject *pipeline_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
-                               size_t nargsf, PyObject *kwnames)
-{
-    (void)data;
-    return faa_redis_run(&pipeline, wrapped, args, nargsf, kwnames);
-}
-
-static PyObject *command_hook_async(PyObject *wrapped, PyObject *data, PyObject *const *args,
-                                    size_t nargsf, PyObject *kwnames)
-{
-    (void)data;
-    return faa_redis_run_async(&command, wrapped, args, nargsf, kwnames);
-}
-
-static PyObject *pipeline_hook_async(PyObject *wrapped, PyObject *data, PyObject *const *args,
-                                     size_t nargsf, PyObject *kwnames)
-{
-    (void)data;
-    return faa_redis_run_async(&pipeline, wrapped, args, nargsf, kwnames);
-}
+FAA_REDIS_HOOK(command_hook, faa_redis_run, command)
+FAA_REDIS_HOOK(command_hook_async, faa_redis_run_async, command)
+FAA_REDIS_HOOK(pipeline_hook, faa_redis_run, pipeline)
+FAA_REDIS_HOOK(pipeline_hook_async, faa_redis_run_async, pipeline)
 
 // RedisCluster._execute_command(self, node, *args), sync or a coroutine function: the node is known
 // with the call.

@@ -149,7 +149,7 @@ def test_a_record_and_the_access_log_tell_the_requests_span(app: Traced, path: s
 
 
 def test_records_of_threads_pools_and_tasks_tell_the_requests_span(app: Traced) -> None:
-    call = app.get("/work/3", until=lambda spans: spans)
+    call = app.get("/jobs/3", until=lambda spans: spans)
     for where in ("thread", "pool", "to_thread", "task"):
         assert_tells(logged(app, f"{where} 3"), call.server)
     assert_tells(logged(app, "background 3"), one(call.spans, parent_id=call.server.span_id))

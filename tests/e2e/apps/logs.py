@@ -28,7 +28,7 @@ def plain_def(number: int) -> str:
     return "done"
 
 
-@app.get("/work/{number}")
+@app.get("/jobs/{number}")
 async def work(number: int, tasks: BackgroundTasks) -> str:
     def there(where: str) -> None:
         log.info("%s %d", where, number)
