@@ -6,7 +6,6 @@ the paths of apps/calling.py, the fixture `peers`, and a class derived from Http
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,39 +14,17 @@ from urllib.parse import urlencode
 
 import pytest
 
+from harness import libraries
 from harness.compare import seen
+from harness.http_peers import Peers, assert_failed, assert_on_the_wire
 from harness.otlp import Span
 from harness.process import Runner, Server
-from harness.proxy import Proxy
-from harness.raw import RawServer
 from harness.receiver import HttpReceiver
-from harness.target import RAW, Target
+from harness.target import RAW
 from harness.traced import Call, Traced, traced
 from harness.tree import one, where
 
 CAPTURE = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_"
-
-
-class Peers:
-    """The servers that the applications call."""
-
-    def __init__(self) -> None:
-        self.target = Target()
-        self.tls = Target(tls=True)
-        self.proxy = Proxy(("127.0.0.1", self.target.port))
-        self.tunnel = Proxy(("127.0.0.1", self.tls.port))
-        self.guarded = Proxy(("127.0.0.1", self.tls.port), refuse=407)
-        self.closed = RawServer("refuse")
-
-    def forget(self) -> None:
-        """Forgets what the servers have seen."""
-        for server in (self.target, self.tls, self.proxy, self.tunnel, self.guarded):
-            server.seen.clear()
-        self.target.counts.clear()
-
-    def stop(self) -> None:
-        for server in (self.proxy, self.tunnel, self.guarded, self.target, self.tls, self.closed):
-            server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +50,7 @@ def serve(
     factory: pytest.TempPathFactory, build: Path, app: str, env: dict[str, str]
 ) -> Iterator[Traced]:
     """Serves an application; nothing secret has left it when its tests are over."""
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     with traced(factory.mktemp("app"), build, python, app, env=env) as server:
         yield server
         assert b"hush" not in server.sent
@@ -82,24 +59,6 @@ def serve(
 def asking(**params: Any) -> dict[str, str]:
     """The header that tells apps/calling.py what to call."""
     return {"X-Ask": urlencode(params, doseq=True)}
-
-
-def told(span: Span) -> str:
-    """The value of the traceparent header that tells this span."""
-    return f"00-{span.trace_id}-{span.span_id}-01"
-
-
-def assert_on_the_wire(target: Target, spans: list[Span]) -> None:
-    """Asserts that the target saw each of these spans as its parent, in their order."""
-    assert [seen["headers"].get("traceparent") for seen in target.seen] == [*map(told, spans)]
-
-
-def assert_failed(span: Span, error: str) -> None:
-    """Asserts that a span tells an exception, in the three places where that belongs."""
-    assert (span.status, span.attributes["error.type"]) == ("ERROR", error)
-    event = one(span.events)
-    assert (event.name, event.attributes["exception.type"]) == ("exception", error)
-    assert event.attributes["exception.message"] == span.status_message != ""
 
 
 def codes(spans: list[Span]) -> list[tuple[int | None, int | None]]:

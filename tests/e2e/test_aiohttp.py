@@ -10,27 +10,25 @@ from typing import Any
 
 import pytest
 
+from harness import libraries
 from harness.compare import seen
-from harness.http_peers import Peers, assert_failed, assert_on_the_wire
+from harness.http_peers import (
+    AsyncPeers,
+    assert_on_the_wire,
+    assert_unanswered,
+    async_peers,
+    fresh,
+)
 from harness.process import Runner, Server
 from harness.receiver import HttpReceiver
 from harness.target import RAW
 from harness.traced import Call, Traced, traced
-from harness.tree import assert_tree, one, where
+from harness.tree import one, where
+
+__all__ = ["async_peers", "fresh"]
 
 OWN = f"00-{'a' * 32}-{'b' * 16}-01"
 STATUS, RESEND, URL = "http.response.status_code", "http.request.resend_count", "url.full"
-
-
-@pytest.fixture(scope="module")
-def peers(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Peers]:
-    with Peers.serving(tmp_path_factory.mktemp("peers"), build) as servers:
-        yield servers
-
-
-@pytest.fixture(autouse=True)
-def _fresh(peers: Peers) -> None:
-    peers.clear()
 
 
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])
@@ -38,7 +36,7 @@ def cases(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     build: Path,
-    peers: Peers,
+    peers: AsyncPeers,
 ) -> Iterator[Traced]:
     """apps/aiohttp_cases.py; nothing secret has left it when its tests are over."""
     with served(tmp_path_factory, build, peers, "--loop", request.param) as server:
@@ -47,9 +45,9 @@ def cases(
 
 
 def served(
-    factory: pytest.TempPathFactory, build: Path, peers: Peers, *args: str, **env: str
+    factory: pytest.TempPathFactory, build: Path, peers: AsyncPeers, *args: str, **env: str
 ) -> Any:
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     env = {**peers.env, **env}
     return traced(factory.mktemp("app"), build, python, "aiohttp_cases:app", *args, env=env)
 
@@ -74,7 +72,7 @@ def told(call: Call, *names: str) -> list[Any]:
 
 
 def test_an_exchange_is_a_client_span_with_the_attributes_of_the_conventions(
-    cases: Traced, peers: Peers
+    cases: Traced, peers: AsyncPeers
 ) -> None:
     call = run_case(cases, "get")
     assert call.json["status"][0] == 200
@@ -89,7 +87,7 @@ def test_an_exchange_is_a_client_span_with_the_attributes_of_the_conventions(
         "network.protocol.version": "1.1",
     }
     assert call.server.start_ns <= span.start_ns <= span.end_ns <= call.server.end_ns
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "OPTIONS", "BREW"])
@@ -113,27 +111,27 @@ def test_status_from_400_on_is_an_error(cases: Traced, status: int) -> None:
     assert (span.attributes.get("error.type"), span.events) == (str(status) if bad else None, [])
 
 
-def test_the_url_is_the_whole_one(cases: Traced, peers: Peers) -> None:
+def test_the_url_is_the_whole_one(cases: Traced, peers: AsyncPeers) -> None:
     call = run_case(cases, "based")
     assert told(call, URL) == [(f"{peers.target.url}/echo?page=7",)]
     assert call.json[1] == [["X-Own", "1"]]
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 @pytest.mark.parametrize("case", ["function", "post"])
-def test_each_way_to_call_is_one_span(cases: Traced, peers: Peers, case: str) -> None:
+def test_each_way_to_call_is_one_span(cases: Traced, peers: AsyncPeers, case: str) -> None:
     call = run_case(cases, case)
     assert told(call, STATUS) == [(200,)]
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
-def test_tls(cases: Traced, peers: Peers) -> None:
+def test_tls(cases: Traced, peers: AsyncPeers) -> None:
     call = run_case(cases, "tls")
     assert told(call, URL, STATUS) == [(f"{peers.tls.url}/echo", 200)]
-    assert_on_the_wire(call, peers.tls)
+    assert_on_the_wire(peers.tls, call.spans)
 
 
-def test_credentials_and_secret_query_values_stay_home(cases: Traced, peers: Peers) -> None:
+def test_credentials_and_secret_query_values_stay_home(cases: Traced, peers: AsyncPeers) -> None:
     call = run_case(cases, "secrets")
     request = one(peers.target.seen)
     assert request["path"] == "/echo?sig=hush-2&page=7"
@@ -145,7 +143,7 @@ def test_credentials_and_secret_query_values_stay_home(cases: Traced, peers: Pee
 # Several exchanges in one call.
 
 
-def test_each_redirect_is_a_span_of_its_own(cases: Traced, peers: Peers) -> None:
+def test_each_redirect_is_a_span_of_its_own(cases: Traced, peers: AsyncPeers) -> None:
     call = run_case(cases, "get", 3, path="/redirect/2")
     assert call.json["history"] == [302, 302]
     url = peers.target.url
@@ -155,7 +153,7 @@ def test_each_redirect_is_a_span_of_its_own(cases: Traced, peers: Peers) -> None
         (f"{url}/echo", 200, 2),
     ]
     assert {span.status for span in call.spans} == {"UNSET"}
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 def test_what_the_call_raises_about_an_answer_is_no_failure_of_the_exchange(cases: Traced) -> None:
@@ -170,28 +168,28 @@ def test_what_the_call_raises_about_an_answer_is_no_failure_of_the_exchange(case
     assert {span.status for span in call.spans} == {"ERROR"} and call.spans[0].events == []
 
 
-def test_a_connection_that_was_closed_meanwhile_is_tried_again(cases: Traced, peers: Peers) -> None:
+def test_a_connection_that_was_closed_meanwhile_is_tried_again(cases: Traced, peers: AsyncPeers) -> None:
     call = run_case(cases, "retry", 3, key=os.urandom(4).hex())
     assert call.json == 200
     assert told(call, STATUS, RESEND) == [(200, None), (None, None), (200, 1)]
-    assert_failed(call.spans[1], "aiohttp.client_exceptions.ServerDisconnectedError")
-    assert_on_the_wire(call, peers.target)
+    assert_unanswered(call.spans[1], "aiohttp.client_exceptions.ServerDisconnectedError")
+    assert_on_the_wire(peers.target, call.spans)
 
 
-def test_what_middlewares_send_are_spans(cases: Traced, peers: Peers) -> None:
+def test_what_middlewares_send_are_spans(cases: Traced, peers: AsyncPeers) -> None:
     call = run_case(cases, "middlewares", 4, key=os.urandom(4).hex())
     assert call.json[0] == 200
     assert "traceparent" not in str(call.json[1]).lower()
     assert told(call, STATUS, RESEND) == [(200, None), (503, None), (503, 1), (200, 2)]
     assert call.spans[0].attributes[URL] == f"{peers.target.url}/token"
-    assert_on_the_wire(call, peers.target)
-    peers.clear()
+    assert_on_the_wire(peers.target, call.spans)
+    peers.forget()
     call = run_case(cases, "digest", 2)
     assert told(call, STATUS, RESEND) == [(401, None), (200, 1)]
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
-def test_an_own_trace_is_respected(cases: Traced, peers: Peers) -> None:
+def test_an_own_trace_is_respected(cases: Traced, peers: AsyncPeers) -> None:
     call = run_case(cases, "own", 2)
     first, second = (request["headers"] for request in peers.target.seen)
     assert first["traceparent"] == OWN
@@ -223,7 +221,7 @@ def test_an_exception_is_told_without_the_secrets_in_it(cases: Traced, how: str)
     call = run_case(cases, "fails", attempts, how=how)
     assert call.json[0][0] == ERRORS[how].rpartition(".")[2]
     span = call.spans[-1]
-    assert_failed(span, ERRORS[how])
+    assert_unanswered(span, ERRORS[how], says_nothing=how == "timeout")
     assert span.attributes[URL].endswith("?sig=REDACTED&page=7")
     assert call.server.status == "UNSET"
 
@@ -233,25 +231,25 @@ def test_a_url_that_cannot_be_called_is_no_exchange(cases: Traced) -> None:
 
 
 @pytest.mark.parametrize("how", ["wait-for", "task"])
-def test_a_cancelled_call_has_not_failed(cases: Traced, peers: Peers, how: str) -> None:
+def test_a_cancelled_call_has_not_failed(cases: Traced, peers: AsyncPeers, how: str) -> None:
     call = run_case(cases, "cancel", how=how)
     assert call.json == ("timeout" if how == "wait-for" else "CancelledError")
     span = one(call.spans)
     assert (span.status, span.events) == ("UNSET", [])
     assert "error.type" not in span.attributes and STATUS not in span.attributes
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 # Bodies.
 
 
-def test_a_span_ends_when_the_body_has_been_read(cases: Traced, peers: Peers) -> None:
+def test_a_span_ends_when_the_body_has_been_read(cases: Traced, peers: AsyncPeers) -> None:
     call = run_case(cases, "gated", 2, key=os.urandom(4).hex())
     assert call.json == "first secon"
     streamed, other = call.spans
     assert streamed.start_ns < other.start_ns < streamed.end_ns
     assert told(call, STATUS, "error.type") == [(200, None), (200, None)]
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 @pytest.mark.parametrize("how", ["closed", "released", "context", "dropped"])
@@ -287,7 +285,7 @@ def test_a_timeout_within_a_body_is_an_error_of_this_exchange_alone(
 
 
 @pytest.mark.parametrize("how", ["plain", "tunnel"])
-def test_a_proxy_is_not_the_server(cases: Traced, peers: Peers, how: str) -> None:
+def test_a_proxy_is_not_the_server(cases: Traced, peers: AsyncPeers, how: str) -> None:
     call = run_case(cases, "proxy", how=how)
     assert call.json == 200
     scheme, port = ("http", 80) if how == "plain" else ("https", 443)
@@ -297,10 +295,10 @@ def test_a_proxy_is_not_the_server(cases: Traced, peers: Peers, how: str) -> Non
     proxy = peers.proxy if how == "plain" else peers.tunnel
     assert [request[0] for request in proxy.seen] == ["GET" if how == "plain" else "CONNECT"]
     assert ("traceparent" in proxy.seen[0][2]) == (how == "plain")
-    assert_on_the_wire(call, peers.target if how == "plain" else peers.tls)
+    assert_on_the_wire(peers.target if how == "plain" else peers.tls, call.spans)
 
 
-def test_the_handshake_of_a_websocket_is_an_exchange(cases: Traced, peers: Peers) -> None:
+def test_the_handshake_of_a_websocket_is_an_exchange(cases: Traced, peers: AsyncPeers) -> None:
     call = cases.get("/ws-connect", until=lambda spans: len(spans) == 5)
     handshake, echo, refused = where(call.spans, kind="CLIENT")
     socket = one(call.spans, kind="SERVER")
@@ -315,7 +313,7 @@ def test_the_handshake_of_a_websocket_is_an_exchange(cases: Traced, peers: Peers
     assert (refused.status, refused.attributes["error.type"]) == ("ERROR", "404")
 
 
-def test_many_calls_at_once_have_each_their_span(cases: Traced, peers: Peers) -> None:
+def test_many_calls_at_once_have_each_their_span(cases: Traced, peers: AsyncPeers) -> None:
     call = run_case(cases, "many", 80, calls="80")
     assert call.json == [200] * 80
     parents = {request["path"]: request["headers"]["traceparent"] for request in peers.target.seen}
@@ -328,11 +326,11 @@ def test_many_calls_at_once_have_each_their_span(cases: Traced, peers: Peers) ->
 # What the application sees.
 
 
-def test_the_applications_objects_are_as_they_were(cases: Traced, peers: Peers) -> None:
+def test_the_applications_objects_are_as_they_were(cases: Traced, peers: AsyncPeers) -> None:
     call = run_case(cases, "unchanged", 2)
     assert "traceparent" not in call.response.text and "faa" not in call.response.text
     assert call.json[1] == {"X-Own": "1"}
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 UNCHANGED = """get?path=/redirect/2 get?path=/headers get?path=/status/404 digest unchanged own too-many
@@ -342,7 +340,7 @@ UNCHANGED = """get?path=/redirect/2 get?path=/headers get?path=/status/404 diges
 
 
 def test_answers_and_exceptions_are_the_same_without_the_agent(
-    same_with_and_without: Callable[..., Any], receiver: HttpReceiver, peers: Peers
+    same_with_and_without: Callable[..., Any], receiver: HttpReceiver, peers: AsyncPeers
 ) -> None:
     paths = [*(f"raw?answer={name}" for name in RAW), *UNCHANGED]
 
@@ -366,7 +364,7 @@ def masked(answer: tuple[int, list[tuple[str, str]], bytes]) -> Any:
 
 
 def test_excluded_urls_have_no_span_and_tell_no_trace(
-    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: Peers
+    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: AsyncPeers
 ) -> None:
     env = {"OTEL_PYTHON_AIOHTTP_CLIENT_EXCLUDED_URLS": "/echo,/status/2.."}
     with served(tmp_path_factory, build, peers, **env) as server:
@@ -380,7 +378,7 @@ def test_excluded_urls_have_no_span_and_tell_no_trace(
 
 
 def test_headers_are_captured_where_asked_for(
-    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: Peers
+    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: AsyncPeers
 ) -> None:
     env = {
         "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST": "user-agent,authorization",
@@ -397,7 +395,7 @@ def test_headers_are_captured_where_asked_for(
 
 
 def test_the_trace_goes_out_in_the_chosen_formats(
-    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: Peers
+    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: AsyncPeers
 ) -> None:
     env = {"OTEL_PROPAGATORS": "b3multi,jaeger,baggage"}
     with served(tmp_path_factory, build, peers, **env) as server:
@@ -409,7 +407,7 @@ def test_the_trace_goes_out_in_the_chosen_formats(
 
 
 def test_turned_off_it_leaves_aiohttp_alone(
-    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: Peers
+    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: AsyncPeers
 ) -> None:
     env = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "aiohttp-client"}
     with served(tmp_path_factory, build, peers, **env) as server:
@@ -418,7 +416,7 @@ def test_turned_off_it_leaves_aiohttp_alone(
 
 
 def test_a_call_outside_of_a_request_begins_a_trace(
-    run: Runner, receiver: HttpReceiver, peers: Peers
+    run: Runner, receiver: HttpReceiver, peers: AsyncPeers
 ) -> None:
     code = f"""
 import asyncio, aiohttp

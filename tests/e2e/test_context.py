@@ -3,13 +3,13 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from harness import libraries
 from harness.deadline import scaled
 from harness.jaeger import Jaeger
 from harness.otlp import Span
@@ -39,7 +39,7 @@ def app(
 ) -> Iterator[Traced]:
     """apps/nesting.py on each event loop."""
     directory = tmp_path_factory.mktemp("nesting")
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     env = {"TARGET_URL": peer.url, "DATABASE": str(directory / "nesting.db")}
     arguments = ("--loop", request.param)
     with traced(directory, build, python, "nesting:app", *arguments, env=env) as server:

@@ -3,34 +3,31 @@
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import libraries
 from harness.compare import seen
-from harness.http_peers import Peers, assert_failed, assert_on_the_wire
+from harness.http_peers import (
+    AsyncPeers,
+    assert_on_the_wire,
+    assert_unanswered,
+    async_peers,
+    fresh,
+)
 from harness.process import Runner, Server
 from harness.receiver import HttpReceiver
 from harness.target import RAW
 from harness.traced import Call, Traced, traced
 from harness.tree import assert_tree, one, where
 
+__all__ = ["async_peers", "fresh"]
+
 WAYS = ["sync", "async"]
 OWN = f"00-{'a' * 32}-{'b' * 16}-01"
-
-
-@pytest.fixture(scope="module")
-def peers(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Peers]:
-    with Peers.serving(tmp_path_factory.mktemp("peers"), build) as servers:
-        yield servers
-
-
-@pytest.fixture(autouse=True)
-def _fresh(peers: Peers) -> None:
-    peers.clear()
 
 
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])
@@ -38,7 +35,7 @@ def cases(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     build: Path,
-    peers: Peers,
+    peers: AsyncPeers,
 ) -> Iterator[Traced]:
     """apps/httpx_cases.py; nothing secret has left it when its tests are over."""
     with served(tmp_path_factory, build, peers, "--loop", request.param) as server:
@@ -47,9 +44,9 @@ def cases(
 
 
 def served(
-    factory: pytest.TempPathFactory, build: Path, peers: Peers, *args: str, **env: str
+    factory: pytest.TempPathFactory, build: Path, peers: AsyncPeers, *args: str, **env: str
 ) -> Any:
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     env = {**peers.env, **env}
     return traced(factory.mktemp("app"), build, python, "httpx_cases:app", *args, env=env)
 
@@ -81,7 +78,7 @@ STATUS, RESEND, URL = "http.response.status_code", "http.request.resend_count", 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_exchange_is_a_client_span_with_the_attributes_of_the_conventions(
-    cases: Traced, peers: Peers, way: str
+    cases: Traced, peers: AsyncPeers, way: str
 ) -> None:
     call = run_case(cases, way, "get")
     assert call.json["status"] == 200
@@ -96,12 +93,12 @@ def test_an_exchange_is_a_client_span_with_the_attributes_of_the_conventions(
         "network.protocol.version": "1.1",
     }
     assert call.server.start_ns <= span.start_ns <= span.end_ns <= call.server.end_ns
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("method", ["POST", "HEAD", "OPTIONS", "BREW"])
-def test_the_name_is_a_known_method(cases: Traced, peers: Peers, way: str, method: str) -> None:
+def test_the_name_is_a_known_method(cases: Traced, peers: AsyncPeers, way: str, method: str) -> None:
     if method == "BREW":
         call = run_case(cases, way, "get", path="/status/200", method=method)
         span = one(call.spans)
@@ -124,7 +121,7 @@ def test_status_from_400_on_is_an_error(cases: Traced, way: str, status: int) ->
 
 @pytest.mark.parametrize("way", WAYS)
 def test_credentials_and_secret_query_values_stay_home(
-    cases: Traced, peers: Peers, way: str
+    cases: Traced, peers: AsyncPeers, way: str
 ) -> None:
     call = run_case(cases, way, "secrets")
     request = one(peers.target.seen)
@@ -136,21 +133,21 @@ def test_credentials_and_secret_query_values_stay_home(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_tls_and_a_call_without_client(cases: Traced, peers: Peers, way: str) -> None:
+def test_tls_and_a_call_without_client(cases: Traced, peers: AsyncPeers, way: str) -> None:
     call = run_case(cases, way, "tls-get")
     assert one(call.spans).attributes[URL] == f"{peers.tls.url}/echo"
-    assert_on_the_wire(call, peers.tls)
-    peers.clear()
+    assert_on_the_wire(peers.tls, call.spans)
+    peers.forget()
     call = cases.get("/module")
     assert_tree([call.server, *call.spans], ("GET /module", "SERVER", [("GET", "CLIENT")]))
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 # Several exchanges in one call.
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_each_redirect_is_a_span_of_its_own(cases: Traced, peers: Peers, way: str) -> None:
+def test_each_redirect_is_a_span_of_its_own(cases: Traced, peers: AsyncPeers, way: str) -> None:
     call = run_case(cases, way, "get", 3, path="/redirect/2")
     assert call.json["history"] == [302, 302]
     url = peers.target.url
@@ -160,7 +157,7 @@ def test_each_redirect_is_a_span_of_its_own(cases: Traced, peers: Peers, way: st
         (f"{url}/echo", 200, 2),
     ]
     assert {span.status for span in call.spans} == {"UNSET"}
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -175,20 +172,20 @@ def test_redirects_followed_by_hand_and_without_end(cases: Traced, way: str) -> 
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_steps_of_an_authentication_are_spans(cases: Traced, peers: Peers, way: str) -> None:
+def test_steps_of_an_authentication_are_spans(cases: Traced, peers: AsyncPeers, way: str) -> None:
     call = run_case(cases, way, "digest", 2)
     assert call.json == [200, [401]]
     assert told(call, STATUS, RESEND, "error.type") == [(401, None, "401"), (200, 1, None)]
-    assert_on_the_wire(call, peers.target)
-    peers.clear()
+    assert_on_the_wire(peers.target, call.spans)
+    peers.forget()
     call = run_case(cases, way, "digest", 4, path=f"/redirect-to?url={peers.target.url}/digest")
     assert [status for (status,) in told(call, STATUS)] == [302, 401, 302, 200]
     assert told(call, RESEND)[:2] == [(None,), (1,)]
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_retries_of_a_transport_are_spans(cases: Traced, peers: Peers, way: str) -> None:
+def test_retries_of_a_transport_are_spans(cases: Traced, peers: AsyncPeers, way: str) -> None:
     call = run_case(cases, way, "retry", 3, path=f"/fail/{os.urandom(4).hex()}/2/503")
     assert call.json["status"] == 200
     assert told(call, STATUS, RESEND, "error.type") == [
@@ -196,24 +193,24 @@ def test_retries_of_a_transport_are_spans(cases: Traced, peers: Peers, way: str)
         (503, 1, "503"),
         (200, 2, None),
     ]
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
     assert "traceparent" not in str(call.json)
-    peers.clear()
+    peers.forget()
     call = run_case(cases, way, "retry", 2, path=f"/drop/{os.urandom(4).hex()}/1")
     assert told(call, STATUS, RESEND) == [(None, None), (200, 1)]
-    assert_failed(call.spans[0], "httpx.RemoteProtocolError")
-    assert_on_the_wire(call, peers.target)
+    assert_unanswered(call.spans[0], "httpx.RemoteProtocolError")
+    assert_on_the_wire(peers.target, call.spans)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_own_trace_is_respected(cases: Traced, peers: Peers, way: str) -> None:
+def test_an_own_trace_is_respected(cases: Traced, peers: AsyncPeers, way: str) -> None:
     call = run_case(cases, way, "own", 2)
     first, second = (request["headers"] for request in peers.target.seen)
     assert first["traceparent"] == OWN
     assert "tracestate" not in first
     span = call.spans[1]
     assert second["traceparent"] == f"00-{span.trace_id}-{span.span_id}-01"
-    peers.clear()
+    peers.forget()
     run_case(cases, way, "retry", 2, path=f"/fail/{os.urandom(4).hex()}/1/503", own=OWN)
     assert [request["headers"]["traceparent"] for request in peers.target.seen] == [OWN, OWN]
 
@@ -238,32 +235,33 @@ def test_an_exception_is_told_without_the_secrets_in_it(cases: Traced, way: str,
     assert call.json[0][0] == ERRORS[how].removeprefix("httpx.")
     assert "hush" in call.response.text and "traceparent" not in call.response.text
     span = one(call.spans)
-    assert_failed(span, ERRORS[how])
+    silent = (how, way) == ("timeout", "async")
+    assert_unanswered(span, ERRORS[how], says_nothing=silent)
     assert span.attributes[URL].endswith("?sig=REDACTED&page=7")
     assert call.server.status == "UNSET"
 
 
 @pytest.mark.parametrize("how", ["wait-for", "task"])
-def test_a_cancelled_call_has_not_failed(cases: Traced, peers: Peers, how: str) -> None:
+def test_a_cancelled_call_has_not_failed(cases: Traced, peers: AsyncPeers, how: str) -> None:
     call = cases.get(f"/cancel/{how}")
     assert call.json == ("timeout" if how == "wait-for" else "CancelledError")
     span = one(call.spans)
     assert (span.status, span.events, span.parent_id) == ("UNSET", [], call.server.span_id)
     assert "error.type" not in span.attributes and STATUS not in span.attributes
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 # Bodies.
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_span_ends_when_the_body_has_been_read(cases: Traced, peers: Peers, way: str) -> None:
+def test_a_span_ends_when_the_body_has_been_read(cases: Traced, peers: AsyncPeers, way: str) -> None:
     call = run_case(cases, way, "gated", 2, key=os.urandom(4).hex())
     assert call.json == "first secon"
     streamed, other = call.spans
     assert streamed.start_ns < other.start_ns < other.end_ns < streamed.end_ns
     assert told(call, STATUS, "error.type") == [(200, None), (200, None)]
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -300,7 +298,7 @@ def test_many_chunks_are_one_span(cases: Traced, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("how", ["plain", "tunnel"])
-def test_a_proxy_is_not_the_server(cases: Traced, peers: Peers, way: str, how: str) -> None:
+def test_a_proxy_is_not_the_server(cases: Traced, peers: AsyncPeers, way: str, how: str) -> None:
     call = run_case(cases, way, "proxy", how=how)
     assert call.json == 200
     scheme, port = ("http", 80) if how == "plain" else ("https", 443)
@@ -310,7 +308,7 @@ def test_a_proxy_is_not_the_server(cases: Traced, peers: Peers, way: str, how: s
     proxy = peers.proxy if how == "plain" else peers.tunnel
     assert [request[0] for request in proxy.seen] == ["GET" if how == "plain" else "CONNECT"]
     assert ("traceparent" in proxy.seen[0][2]) == (how == "plain")
-    assert_on_the_wire(call, peers.target if how == "plain" else peers.tls)
+    assert_on_the_wire(peers.target if how == "plain" else peers.tls, call.spans)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -326,7 +324,7 @@ def test_many_streams_of_one_http2_connection(cases: Traced, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_many_calls_at_once_have_each_their_span(cases: Traced, peers: Peers, way: str) -> None:
+def test_many_calls_at_once_have_each_their_span(cases: Traced, peers: AsyncPeers, way: str) -> None:
     call = run_case(cases, way, "many", 60, calls="60")
     assert call.json == [200] * 60
     parents = {request["path"]: request["headers"]["traceparent"] for request in peers.target.seen}
@@ -344,7 +342,7 @@ def test_a_call_of_the_application_itself_is_two_spans(cases: Traced) -> None:
     assert "network.protocol.version" not in one(call.spans, kind="CLIENT").attributes
 
 
-def test_a_transport_that_calls_somebody_else_first(cases: Traced, peers: Peers) -> None:
+def test_a_transport_that_calls_somebody_else_first(cases: Traced, peers: AsyncPeers) -> None:
     call = cases.get("/nested")
     assert call.json == ["200"]
     inside = [("GET", "CLIENT", [("GET", "CLIENT")])]
@@ -362,33 +360,33 @@ def test_a_transport_that_calls_somebody_else_first(cases: Traced, peers: Peers)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_applications_objects_are_as_they_were(cases: Traced, peers: Peers, way: str) -> None:
+def test_the_applications_objects_are_as_they_were(cases: Traced, peers: AsyncPeers, way: str) -> None:
     call = run_case(cases, way, "unchanged")
     facts = call.json
     assert facts["same"] == [True, True]
     before, after, pickled = facts["headers"]
     assert before == after == pickled
     assert "traceparent" not in str(facts) and "faa" not in str(facts)
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_a_transport_does_to_the_headers_stays(cases: Traced, peers: Peers, way: str) -> None:
+def test_what_a_transport_does_to_the_headers_stays(cases: Traced, peers: AsyncPeers, way: str) -> None:
     call = run_case(cases, way, "signing")
     headers = call.json["request"][2]
     assert ["x-signed", "1"] in headers and ["accept", "text/plain"] in headers
     assert "traceparent" not in str(headers)
-    assert_on_the_wire(call, peers.target)
+    assert_on_the_wire(peers.target, call.spans)
     assert one(peers.target.seen)["headers"]["x-signed"] == "1"
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_request_sent_again_or_at_once_is_as_it_was(
-    cases: Traced, peers: Peers, way: str
+    cases: Traced, peers: AsyncPeers, way: str
 ) -> None:
     run_case(cases, way, "twice", 2)
     assert len({request["headers"]["traceparent"] for request in peers.target.seen}) == 2
-    peers.clear()
+    peers.forget()
     call = run_case(cases, way, "shared", 4)
     assert call.json == [[200] * 4, True]
     own = {f"00-{span.trace_id}-{span.span_id}-01" for span in call.spans}
@@ -414,7 +412,7 @@ UNCHANGED = """get?query=path=/redirect/2 get?query=path=/headers get?query=path
 
 
 def test_answers_and_exceptions_are_the_same_without_the_agent(
-    same_with_and_without: Callable[..., Any], receiver: HttpReceiver, peers: Peers
+    same_with_and_without: Callable[..., Any], receiver: HttpReceiver, peers: AsyncPeers
 ) -> None:
     paths = [*HOSTILE, *(f"{way}/{path}" for way in WAYS for path in UNCHANGED)]
 
@@ -438,7 +436,7 @@ def masked(answer: tuple[int, list[tuple[str, str]], bytes]) -> Any:
 
 
 def test_excluded_urls_have_no_span_and_tell_no_trace(
-    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: Peers
+    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: AsyncPeers
 ) -> None:
     env = {"OTEL_PYTHON_HTTPX_EXCLUDED_URLS": "/echo,/status/2.."}
     with served(tmp_path_factory, build, peers, **env) as server:
@@ -453,7 +451,7 @@ def test_excluded_urls_have_no_span_and_tell_no_trace(
 
 
 def test_headers_are_captured_where_asked_for(
-    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: Peers
+    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: AsyncPeers
 ) -> None:
     env = {
         "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST": "user-agent,authorization",
@@ -471,12 +469,12 @@ def test_headers_are_captured_where_asked_for(
 
 
 def test_the_trace_goes_out_in_the_chosen_formats(
-    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: Peers
+    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: AsyncPeers
 ) -> None:
     env = {"OTEL_PROPAGATORS": "b3multi,jaeger,baggage"}
     with served(tmp_path_factory, build, peers, **env) as server:
         for way in WAYS:
-            peers.clear()
+            peers.forget()
             server.server.client.get(f"/{way}/get", headers={"baggage": "shop=1"})
             headers = one(peers.target.seen)["headers"]
             assert headers["x-b3-traceid"] == headers["uber-trace-id"].split(":")[0]
@@ -485,7 +483,7 @@ def test_the_trace_goes_out_in_the_chosen_formats(
 
 
 def test_turned_off_it_leaves_httpx_alone(
-    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: Peers
+    tmp_path_factory: pytest.TempPathFactory, build: Path, peers: AsyncPeers
 ) -> None:
     env = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "httpx"}
     with served(tmp_path_factory, build, peers, **env) as server:
@@ -508,7 +506,7 @@ trio.run(main)
 """
 
 
-def test_under_trio_it_is_the_same(run: Runner, receiver: HttpReceiver, peers: Peers) -> None:
+def test_under_trio_it_is_the_same(run: Runner, receiver: HttpReceiver, peers: AsyncPeers) -> None:
     code = TRIO.format(url=peers.target.url)
     script = run.run([run.python, "-c", code], env=receiver.env)
     assert (script.status, script.stdout, script.stderr) == (0, "200\n3\nTrue\n", "")

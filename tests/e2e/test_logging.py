@@ -5,7 +5,6 @@ import json
 import os
 import re
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pytest
 import websockets.exceptions
 import websockets.sync.client
 
+from harness import libraries
 from harness.deadline import scaled, until
 from harness.otlp import Span
 from harness.process import TOP, Runner
@@ -118,7 +118,7 @@ def served(
     factory: pytest.TempPathFactory, build: Path, http: str, name: str, **env: str
 ) -> Iterator[Traced]:
     directory = factory.mktemp("logs")
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     loop = {"h11": "asyncio", "httptools": "uvloop"}[http]
     arguments = ("--http", http, "--loop", loop, "--log-config", str(log_config(directory)))
     with traced(directory, build, python, f"logs:{name}", *arguments, env=ON | env) as server:

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
 """redis-py, sync and asyncio: one CLIENT span for each command and pipeline, without values."""
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import libraries
 from harness.databases import Redis, served
 from harness.otlp import Span
 from harness.process import Runner
@@ -60,7 +59,7 @@ def cases(
 @pytest.fixture(scope="module")
 def python() -> str:
     """The default interpreter, for fixtures of the module."""
-    return os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    return libraries.python()
 
 
 def told(spans: list[Span]) -> list[tuple[str, str | None]]:

@@ -2,7 +2,6 @@
 """requests: one CLIENT span for each HTTP exchange, the trace on the wire, and no secrets."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -10,20 +9,22 @@ from typing import Any
 
 import pytest
 
-import http_client_cases
+from harness import http_peers, libraries
 from harness.compare import seen
+from harness.http_peers import assert_unanswered, fresh, told
 from harness.jaeger import Jaeger
-from harness.otlp import Span
 from harness.process import Runner, Server
 from harness.raw import RawServer
 from harness.receiver import HttpReceiver
 from harness.target import Target
 from harness.traced import Call, Traced, traced
 from harness.tree import assert_tree, one, where
-from http_client_cases import HttpClientCases, codes, rules, serve, told
+from http_client_cases import HttpClientCases, codes, rules, serve
+
+__all__ = ["fresh"]
 
 
-class Peers(http_client_cases.Peers):
+class Peers(http_peers.Peers):
     """The servers that the applications call."""
 
     def __init__(self) -> None:
@@ -50,13 +51,8 @@ def peers() -> Iterator[Peers]:
     servers.stop()
 
 
-@pytest.fixture(autouse=True)
-def _fresh(peers: Peers) -> None:
-    peers.forget()
-
-
 def served(factory: pytest.TempPathFactory, build: Path, app: str, peers: Peers) -> Any:
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     return traced(factory.mktemp("app"), build, python, app, env=peers.env)
 
 
@@ -117,16 +113,6 @@ def assert_on_the_wire(call: Call, target: Target, state: str | None = None) -> 
     parents = [request["headers"].get("traceparent") for request in target.seen]
     assert parents == [f"00-{span.trace_id}-{span.span_id}-01" for span in call.spans]
     assert {request["headers"].get("tracestate") for request in target.seen} == {state}
-
-
-def assert_failed(span: Span, error: str) -> None:
-    """Asserts that a span tells an exception, in the three places where that belongs."""
-    assert (span.status, span.attributes["error.type"]) == ("ERROR", error)
-    assert "http.response.status_code" not in span.attributes
-    event = one(span.events)
-    assert (event.name, event.attributes["exception.type"]) == ("exception", error)
-    assert event.attributes["exception.message"] == span.status_message != ""
-    assert event.attributes["exception.stacktrace"].startswith("Traceback")
 
 
 # What a span tells.
@@ -282,7 +268,7 @@ def test_an_exception_is_told_without_the_secrets_in_it(
     call = cases.get(path)
     assert "hush" in call.response.text  # The application sees them.
     span = one(call.spans)
-    assert_failed(span, error)
+    assert_unanswered(span, error)
     assert "REDACTED" in span.attributes["url.full"]
     assert span.attributes["server.port"] > 0
     assert call.server.status == "UNSET"
@@ -292,7 +278,7 @@ def test_an_exception_is_told_without_the_secrets_in_it(
 def test_an_exception_that_leaves_the_endpoint_tells_no_secret(cases: Traced) -> None:
     call = cases.get("/fails/unhandled")
     assert call.response.status_code == 500
-    assert_failed(one(call.spans), "requests.exceptions.ConnectionError")
+    assert_unanswered(one(call.spans), "requests.exceptions.ConnectionError")
     assert call.server.attributes["error.type"] == "requests.exceptions.ConnectionError"
     assert b"hush" not in cases.sent
 

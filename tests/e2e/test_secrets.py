@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: MIT
 """What leaves of statements, exceptions and URLs, by FAA_DB_QUERY_TEXT and FAA_REDACT_QUERY."""
 
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from harness import libraries
 from harness.databases import DATABASE, PASSWORD, USER, MariaDB, PostgreSQL
 from harness.process import Runner
 from harness.receiver import HttpReceiver
@@ -42,7 +41,7 @@ def serve(
         "POSTGRESQL": f"postgresql+psycopg://{login}:{postgresql.port}/{DATABASE}",
         "MARIADB": f"mysql+pymysql://{login}:{mariadb.port}/{DATABASE}",
     }
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     started: dict[tuple[tuple[str, str], ...], Traced] = {}
     with ExitStack() as stack:
 

@@ -4,9 +4,7 @@
 Waits are made by the test, which lets the one who waits go on: only lower limits are asserted.
 """
 
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from harness import libraries
 from harness.deadline import until
 from harness.otlp import Span
 from harness.process import APPS, TOP, Runner
@@ -43,7 +42,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def python(kind: str) -> str:
     """An interpreter that has the libraries."""
-    default = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    default = libraries.python()
     if kind != "older":
         return default
     command = [TOP / "tests" / "setup" / "venv", "older", OLDER, default]

@@ -2,7 +2,6 @@
 """FastAPI's own steps: dependencies, endpoint, validation, serialization, background tasks."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from harness import libraries
 from harness.deadline import scaled
 from harness.otlp import Event, Span
 from harness.process import APPS, Runner
@@ -31,7 +31,7 @@ def internal(name: str, *children: Any) -> tuple[str, str, list[Any]]:
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Serve]:
     """serve(spans, **variables): one server of apps/steps.py for each choice."""
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     servers: dict[tuple[Any, ...], Traced] = {}
     contexts = []
 

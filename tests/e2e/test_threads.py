@@ -3,7 +3,6 @@
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import libraries
 from harness.compare import quiet
 from harness.deadline import scaled
 from harness.otlp import Span
@@ -37,7 +37,7 @@ def app(
 ) -> Iterator[Traced]:
     """apps/threads.py on each event loop."""
     directory = tmp_path_factory.mktemp("threads")
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     arguments = ("--loop", request.param)
     # What is told is calls: statements on aiosqlite's thread make them, and have no spans here.
     env = {"TARGET_URL": peer.url, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "sqlite3"}

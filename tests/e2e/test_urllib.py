@@ -9,22 +9,14 @@ from typing import Any
 import pytest
 
 from harness.compare import seen
+from harness.http_peers import Peers, assert_on_the_wire, fresh, told
 from harness.process import Server
 from harness.receiver import HttpReceiver
 from harness.traced import Call, Traced
 from harness.tree import one, where
-from http_client_cases import (
-    HttpClientCases,
-    Peers,
-    assert_on_the_wire,
-    codes,
-    peers,
-    rules,
-    serve,
-    told,
-)
+from http_client_cases import HttpClientCases, codes, peers, rules, serve
 
-__all__ = ["peers"]
+__all__ = ["fresh", "peers"]
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +31,6 @@ def cases(tmp_path_factory: pytest.TempPathFactory, build: Path, peers: Peers) -
     env = {"TARGET_URL": peers.target.url, "no_proxy": "*"}
     with serve(tmp_path_factory, build, "urllib_cases:app", env) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _fresh(peers: Peers) -> None:
-    peers.forget()
 
 
 class TestUrllib(HttpClientCases):

@@ -9,23 +9,18 @@ from typing import Any
 
 import pytest
 
-import http_client_cases
+from harness import http_peers
 from harness.compare import seen
+from harness.http_peers import assert_failed, assert_on_the_wire, fresh, told
 from harness.otlp import Span
 from harness.process import Server
 from harness.receiver import HttpReceiver
 from harness.target import Target
 from harness.traced import Call, Traced
 from harness.tree import one, where
-from http_client_cases import (
-    HttpClientCases,
-    assert_failed,
-    assert_on_the_wire,
-    codes,
-    rules,
-    serve,
-    told,
-)
+from http_client_cases import HttpClientCases, codes, rules, serve
+
+__all__ = ["fresh"]
 
 
 def _has_ipv6() -> bool:
@@ -37,7 +32,7 @@ def _has_ipv6() -> bool:
         return False
 
 
-class Peers(http_client_cases.Peers):
+class Peers(http_peers.Peers):
     """The servers that the applications call."""
 
     def __init__(self) -> None:
@@ -68,11 +63,6 @@ def peers() -> Iterator[Peers]:
     servers = Peers()
     yield servers
     servers.stop()
-
-
-@pytest.fixture(autouse=True)
-def _fresh(peers: Peers) -> None:
-    peers.forget()
 
 
 @pytest.fixture(scope="module")

@@ -3,26 +3,47 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from .otlp import Span
 from .process import Runner
 from .proxy import Proxy
 from .raw import RawServer
 from .target import Target
-from .traced import Call
 
 
 class Peers:
-    """A target, one with TLS, a proxy to each of them, a server of HTTP/2, a closed port."""
+    """A target, one with TLS, a proxy to each of them and one that refuses, a closed port."""
 
-    def __init__(self, h2_url: str) -> None:
+    def __init__(self) -> None:
         self.target = Target()
         self.tls = Target(tls=True)
         self.proxy = Proxy(("127.0.0.1", self.target.port))
         self.tunnel = Proxy(("127.0.0.1", self.tls.port))
+        self.guarded = Proxy(("127.0.0.1", self.tls.port), refuse=407)
         self.closed = RawServer("refuse")
+
+    def forget(self) -> None:
+        """Forgets what the servers have seen."""
+        for server in (self.target, self.tls, self.proxy, self.tunnel, self.guarded):
+            server.seen.clear()
+        self.target.counts.clear()
+
+    def stop(self) -> None:
+        """Ends them all."""
+        for server in (self.proxy, self.tunnel, self.guarded, self.target, self.tls, self.closed):
+            server.stop()
+
+
+class AsyncPeers(Peers):
+    """The same, and a server of HTTP/2; `env` tells an application where they are."""
+
+    def __init__(self, runner: Runner) -> None:
+        command = [sys.executable, "-m", "hypercorn", "http2_target:app", "--bind", "127.0.0.1:0"]
+        h2_url = runner.serve(command, agent="none").url
+        super().__init__()
         self.env = {
             "TARGET_URL": self.target.url,
             "TLS_URL": self.tls.url,
@@ -33,41 +54,49 @@ class Peers:
             "CLOSED_URL": self.closed.endpoint,
         }
 
-    def clear(self) -> None:
-        """Forgets what was seen."""
-        for server in (self.target, self.tls, self.proxy, self.tunnel):
-            server.seen.clear()
 
-    @classmethod
-    @contextmanager
-    def serving(cls, directory: Path, build: Path) -> Iterator["Peers"]:
-        """Runs them all."""
-        runner = Runner(directory, build, sys.executable)
-        command = [sys.executable, "-m", "hypercorn", "http2_target:app", "--bind", "127.0.0.1:0"]
-        servers = None
-        try:
-            servers = cls(runner.serve(command, agent="none").url)
-            yield servers
-        finally:
-            runner.kill_all()
-            if servers:
-                for server in (servers.proxy, servers.tunnel, servers.target, servers.tls):
-                    server.stop()
-                servers.closed.stop()
+@pytest.fixture(scope="module", name="peers")
+def async_peers(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[AsyncPeers]:
+    """For a module that imports it, with `fresh`."""
+    runner = Runner(tmp_path_factory.mktemp("peers"), build, sys.executable)
+    try:
+        servers = AsyncPeers(runner)
+        yield servers
+        servers.stop()
+    finally:
+        runner.kill_all()
 
 
-def assert_on_the_wire(call: Call, target: Target) -> None:
-    """Asserts that the target saw each CLIENT span of a call as its parent, in their order."""
-    parents = [request["headers"].get("traceparent") for request in target.seen]
-    spans = [span for span in call.spans if span.kind == "CLIENT"]
-    assert parents == [f"00-{span.trace_id}-{span.span_id}-01" for span in spans]
+@pytest.fixture(autouse=True)
+def fresh(peers: Peers) -> None:
+    """In a module that imports it, each test begins with peers that have seen nothing."""
+    peers.forget()
 
 
-def assert_failed(span: Span, error: str) -> None:
-    """Asserts that a span without answer tells an exception, in the three places for that."""
+def told(span: Span) -> str:
+    """The value of the traceparent header that tells this span."""
+    return f"00-{span.trace_id}-{span.span_id}-01"
+
+
+def assert_on_the_wire(target: Target, spans: list[Span]) -> None:
+    """Asserts that the target saw each of these spans as its parent, in their order."""
+    assert [seen["headers"].get("traceparent") for seen in target.seen] == [*map(told, spans)]
+
+
+def assert_failed(span: Span, error: str, *, says_nothing: bool = False) -> None:
+    """Asserts that a span tells an exception, in the three places where that belongs.
+
+    `says_nothing`: it has no message.
+    """
     assert (span.status, span.attributes["error.type"]) == ("ERROR", error)
-    assert "http.response.status_code" not in span.attributes
     (event,) = span.events
     assert (event.name, event.attributes["exception.type"]) == ("exception", error)
     assert event.attributes["exception.message"] == span.status_message
+    assert (span.status_message == "") == says_nothing
     assert event.attributes["exception.stacktrace"].startswith("Traceback")
+
+
+def assert_unanswered(span: Span, error: str, *, says_nothing: bool = False) -> None:
+    """The same of an exchange that got no answer."""
+    assert_failed(span, error, says_nothing=says_nothing)
+    assert "http.response.status_code" not in span.attributes

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What the tests of database drivers share: applications with a real server, and their spans."""
 
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import libraries
 from .databases import DATABASE, PASSWORD, USER, Database
 from .otlp import Span
 from .traced import Call, Traced, traced
@@ -30,7 +29,7 @@ def secretive(folder: Path, build: Path, app: str, env: dict[str, str]) -> Itera
 
     Raises AssertionError when one has, and as traced() does.
     """
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     with traced(folder, build, python, app, env=env) as server:
         yield server
         assert b"hush" not in server.sent
