@@ -182,6 +182,18 @@ def urllib3_stub(stack: ExitStack) -> tuple[str, Published, Block]:
     return "urllib3 http", published, times(lambda: pool.request("GET", "/items/1"))
 
 
+def urllib_stub(stack: ExitStack) -> tuple[str, Published, Block]:
+    import stubs
+
+    opener = stubs.urllib_opener()
+
+    def call() -> None:
+        with opener.open("http://stub/items/1") as response:
+            response.read()
+
+    return "urllib http", Published("urllib", "URLLibInstrumentor"), times(call)
+
+
 def httpx_stub(stack: ExitStack) -> tuple[str, Published, Block]:
     import stubs
 
@@ -283,6 +295,7 @@ CASES = {
     "requests, no network": requests_stub,
     "requests, loopback": requests_loopback,
     "urllib3, no network": urllib3_stub,
+    "urllib, no network": urllib_stub,
     "httpx, no network": httpx_stub,
     "httpx async, no network": httpx_async_stub,
     "httpx, loopback": httpx_loopback,

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Connections without a network, under the whole of each library: what is left is its own work."""
 
+import http.client
 import io
 import socket
+import urllib.request
 from typing import Any
 
 import httpcore
@@ -59,6 +61,21 @@ def requests_session() -> requests.Session:
     manager = session.get_adapter("http://stub").poolmanager
     manager.pool_classes_by_scheme = {"http": _Pool}
     return session
+
+
+class _PlainConnection(http.client.HTTPConnection):
+    def connect(self) -> None:
+        self.sock = Socket()  # type: ignore[assignment]
+
+
+class _Handler(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_PlainConnection, request)  # type: ignore[arg-type]
+
+
+def urllib_opener() -> urllib.request.OpenerDirector:
+    """An opener whose connections are stubs."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _Handler)
 
 
 def urllib3_pool() -> urllib3.HTTPConnectionPool:
