@@ -3,6 +3,7 @@
 // dependencies and file responses share.
 #include "base/clock.h"
 #include "instrumentors/asgi.h"
+#include "instrumentors/carry.h"
 #include "instrumentors/instrumentor.h"
 #include "python/err.h"
 
@@ -73,4 +74,20 @@ const struct faa_instrumentor faa_instrumentor_anyio = {
             .attributes = "faa.thread_pool.wait_us",
             .switches = "",
         },
+};
+
+// The worker threads start under no span: each function that they run has a copy of its caller's
+// context by itself.
+static int install_workers(PyObject *module)
+{
+    (void)module;
+    static const struct faa_patch patch = {"anyio._backends._asyncio:WorkerThread.start",
+                                           faa_carry_nothing_hook};
+    return faa_patch_all(&patch, 1);
+}
+
+const struct faa_instrumentor faa_instrumentor_anyio_workers = {
+    .name = "threading",
+    .module = "anyio._backends._asyncio",
+    .install = install_workers,
 };

@@ -11,6 +11,11 @@ struct call {
     int is_over;
 };
 
+// What lasts as long as one call.
+struct scope {
+    PyObject *state, *outer;
+};
+
 static PyObject *type;
 static PyObject *variable;
 
@@ -61,7 +66,7 @@ static void set_current(PyObject *value)
     Py_DecRef(token);
 }
 
-void faa_http_call_enter(struct faa_http_call *call, PyObject *client, int continues)
+static void enter(struct scope *call, PyObject *client, int continues)
 {
     call->state = NULL;
     call->outer = current();
@@ -83,7 +88,7 @@ void faa_http_call_enter(struct faa_http_call *call, PyObject *client, int conti
     set_current(call->state);
 }
 
-void faa_http_call_leave(struct faa_http_call *call)
+static void leave(struct scope *call)
 {
     if (call->state)
         ((struct call *)faa_state(call->state))->is_over = 1;
@@ -91,6 +96,20 @@ void faa_http_call_leave(struct faa_http_call *call)
         set_current(call->outer);
     faa_clear(&call->outer);
     faa_clear(&call->state);
+}
+
+PyObject *faa_http_call_run(int continues, PyObject *wrapped, PyObject *const *args, size_t nargsf,
+                            PyObject *kwnames)
+{
+    struct scope call;
+    int saved = errno;
+    enter(&call, FAA_NARGS(nargsf) > 0 ? args[0] : NULL, continues);
+    errno = saved;
+    PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
+    struct faa_err e = faa_err_save_of(result);
+    leave(&call);
+    faa_err_restore(&e);
+    return result;
 }
 
 int faa_http_call_sent(void)

@@ -13,6 +13,7 @@
     X(aiomysql)                                                                                    \
     X(aiosqlite)                                                                                   \
     X(anyio)                                                                                       \
+    X(anyio_workers)                                                                               \
     X(asyncpg)                                                                                     \
     X(fastapi)                                                                                     \
     X(futures_process)                                                                             \
@@ -36,8 +37,7 @@
     X(threading)                                                                                   \
     X(urllib)                                                                                      \
     X(urllib3)                                                                                     \
-    X(uvicorn)                                                                                     \
-    X(workers_anyio)
+    X(uvicorn)
 
 struct faa_instrumentor {
     const char *name;   ///< As in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, and in the log.

@@ -85,16 +85,8 @@ static PyObject *session_hook(PyObject *wrapped, PyObject *data, PyObject *const
                               size_t nargsf, PyObject *kwnames)
 {
     (void)data;
-    struct faa_http_call call;
-    int saved = errno;
     PyObject *follow = faa_step_keyword(args, nargsf, kwnames, FAA_NAME(allow_redirects));
-    faa_http_call_enter(&call, FAA_NARGS(nargsf) > 0 ? args[0] : NULL, follow == Py_False);
-    errno = saved;
-    PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
-    struct faa_err e = faa_err_save_of(response);
-    faa_http_call_leave(&call);
-    faa_err_restore(&e);
-    return response;
+    return faa_http_call_run(follow == Py_False, wrapped, args, nargsf, kwnames);
 }
 
 static int install(PyObject *module)

@@ -178,17 +178,11 @@ static PyObject *open_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
                            PyObject *kwnames)
 {
     (void)data;
-    struct faa_http_call call;
     int saved = errno;
     PyObject *exchange = faa_http_client_current();
-    faa_http_call_enter(&call, FAA_NARGS(nargsf) > 0 ? args[0] : NULL, !exchange);
     Py_DecRef(exchange);
     errno = saved;
-    PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
-    struct faa_err e = faa_err_save_of(response);
-    faa_http_call_leave(&call);
-    faa_err_restore(&e);
-    return response;
+    return faa_http_call_run(!exchange, wrapped, args, nargsf, kwnames);
 }
 
 static int install(PyObject *module)
