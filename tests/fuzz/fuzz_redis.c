@@ -1,19 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Fuzz target: names, texts and messages of Redis stay in their bounds, and tell no quoted word.
 #include "span/redis.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
+#include "require.h"
 
 enum { MAX_INPUT = 2048 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 // A name has no byte that no command has; of a text only the marks follow.
 static void check_command(struct faa_str first, struct faa_str second, size_t count)
