@@ -57,7 +57,11 @@ def slow(
     """apps/slow_cases.py."""
     directory = tmp_path_factory.mktemp("slow")
     target = Target()
-    env = {"DATABASE": str(directory / "slow.db"), "TARGET_URL": target.url}
+    env = {
+        "DATABASE": str(directory / "slow.db"),
+        "TARGET_URL": target.url,
+        "FAA_SLOW_POOL_WAIT": "",  # The agent's default; the harness sets another.
+    }
     loop = "uvloop" if kind == "uvloop" else "asyncio"
     with traced(directory, build, python, "slow_cases:app", "--loop", loop, env=env) as server:
         yield server

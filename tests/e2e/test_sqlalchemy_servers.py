@@ -32,7 +32,6 @@ DRIVERS = [
 ASYNC = [name for name in DRIVERS if name.endswith("-async")]
 WAIT = "faa.db.pool.wait_us"
 TRACED = {"FAA_SQLALCHEMY_SPANS": "transactions"}
-PATIENT = {"FAA_SLOW_POOL_WAIT": "600000"}  # However slow the machine is, nothing is slow.
 
 
 class Servers:
@@ -67,7 +66,7 @@ class Servers:
                 self.build,
                 python,
                 "sql_servers:app",
-                env={"URLS": json.dumps(urls), **PATIENT, **env},
+                env={"URLS": json.dumps(urls), **env},
             )
             self._running[key] = (running, running.__enter__())
         return self._running[key][1]
