@@ -79,5 +79,5 @@ def test_sent_is_received_or_dropped(
         warnings = [line for line in process.agent_lines if " warning: " in line]
         if not name.startswith("partial"):
             (line,) = warnings
-            assert re.search(r"cannot send traces to \S+: .*; they are ", line)
+            assert re.search(rf"cannot send traces to \S+: .*{fault.says}.*; they are ", line)
     print(f"{name:28} {counted} in {took:.2f} s, {traced['grown'] >> 10} KiB more")

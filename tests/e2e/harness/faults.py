@@ -4,6 +4,7 @@
 import datetime
 import socket
 import ssl
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ class Fault:
 
     make: Make
     fate: str = "lost"
+    says: str = ""  # What the agent's line says of why, where all are lost.
 
 
 def answers(
@@ -65,7 +67,8 @@ def answers(
         env = {ENDPOINT: receiver.endpoint, PROTOCOL: chosen or receiver.protocol}
 
         def received() -> list[str]:
-            taken = [request.spans[rejects:] for request in receiver.requests if request.answer.accepts]
+            requests = [request for request in receiver.requests if request.answer.accepts]
+            taken = [request.spans[rejects:] for request in requests]
             return [span.span_id for spans in taken for span in spans]
 
         return Stand(env, received)
@@ -149,8 +152,10 @@ def tls(
         clients = issued.pop("clients", False)
         context = authority.server_context(name, clients=clients, **issued)
         if old:
-            context.minimum_version = ssl.TLSVersion.TLSv1
-            context.maximum_version = ssl.TLSVersion.TLSv1_1
+            with warnings.catch_warnings():  # Python says that they are deprecated.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                context.minimum_version = ssl.TLSVersion.TLSv1
+                context.maximum_version = ssl.TLSVersion.TLSv1_1
             context.set_ciphers("ALL:@SECLEVEL=0")
         server: Any
         if manner is not None:
@@ -187,39 +192,42 @@ TOMORROW = YESTERDAY + datetime.timedelta(days=2)
 
 OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n"
 HTML = Answer(headers={"Content-Type": "text/html"}, body=b"<html>Welcome</html>")
+NO_CERTIFICATE = "hung up .*want a client's certificate"
+OTHER_NAME = "no alternative certificate"
+ESCAPES = b"\x1b[2J\xc2\x9b2J\x07"
 LATER = {"Retry-After": "100000"}
 
 FAULTS: dict[str, Fault] = {
     # Not reached, or hung up on.
-    "absent": Fault(raw("refuse")),
-    "nowhere": Fault(nowhere),
+    "absent": Fault(raw("refuse"), says="Connection refused"),
+    "nowhere": Fault(nowhere, says="Could not resolve"),
     "closing": Fault(raw("close")),
     "resetting": Fault(raw("reset")),
-    "silent": Fault(raw("silent")),
-    "full": Fault(full),
+    "silent": Fault(raw("silent"), says="timed out"),
+    "full": Fault(full, says="timed out"),
     "hanging": Fault(answers(HANG)),
     "hanging-up": Fault(answers(CLOSE)),
     "reset-after-request": Fault(stands_in(standin.resets_after_request)),
     "reset-after-headers": Fault(stands_in(standin.resets_after_headers)),
-    "hanging-in-headers": Fault(stands_in(standin.hangs_in_headers)),
-    "hanging-after-headers": Fault(stands_in(standin.hangs_after_headers)),
+    "hanging-in-headers": Fault(stands_in(standin.hangs_in_headers), says="timed out"),
+    "hanging-after-headers": Fault(stands_in(standin.hangs_after_headers), says="timed out"),
     "truncated": Fault(raw("talk", OK_HEAD + b"Content-Length: 1000\r\n\r\nhalf")),
     "closing-silently": Fault(stands_in(standin.closes_silently), "sent"),
     # Slow.
     "byte-by-byte": Fault(stands_in(standin.byte_by_byte), "sent"),
-    "dripping": Fault(stands_in(standin.drips_for_ever)),
+    "dripping": Fault(stands_in(standin.drips_for_ever), says="timed out"),
     # No.
-    "400": Fault(answers(Answer(400, body=b"\x1b[2J no"))),
-    "404": Fault(answers(Answer(404))),
-    "500": Fault(answers(Answer(500))),
-    "413": Fault(answers(Answer(413))),
-    "redirect": Fault(answers(Answer(302, headers={"Location": "/v1/traces"}))),
-    "web-page": Fault(answers(HTML, rejects=1 << 40)),
+    "400": Fault(answers(Answer(400, body=b"\x1b[2J no")), says="HTTP 400"),
+    "404": Fault(answers(Answer(404)), says="HTTP 404"),
+    "500": Fault(answers(Answer(500)), says="HTTP 500"),
+    "413": Fault(answers(Answer(413)), says="HTTP 413"),
+    "redirect": Fault(answers(Answer(302, headers={"Location": "/v1/traces"})), says="HTTP 302"),
+    "web-page": Fault(answers(HTML, rejects=1 << 40), says="web page"),
     # Not now.
-    "429": Fault(answers(Answer(429))),
-    "429-later": Fault(answers(Answer(429, headers=LATER))),
-    "503": Fault(answers(Answer(503))),
-    "503-later": Fault(answers(Answer(503, headers=LATER))),
+    "429": Fault(answers(Answer(429)), says="HTTP 429"),
+    "429-later": Fault(answers(Answer(429, headers=LATER)), says="HTTP 429"),
+    "503": Fault(answers(Answer(503)), says="HTTP 503"),
+    "503-later": Fault(answers(Answer(503, headers=LATER)), says="HTTP 503"),
     "retry-after-1": Fault(stands_in(standin.retry_after("1")), "sent"),
     "retry-after-nonsense": Fault(stands_in(standin.retry_after("-99999999999999999999")), "sent"),
     "retry-after-past": Fault(
@@ -238,20 +246,20 @@ FAULTS: dict[str, Fault] = {
     "ssh": Fault(raw("talk")),
     "noise": Fault(stands_in(standin.noise)),
     "bad-chunks": Fault(stands_in(standin.bad_chunks)),
-    "escapes": Fault(raw("talk", b"HTTP/1.1 400 \x1b[2J\xc2\x9b2J\x07\r\nContent-Length: 0\r\n\r\n")),
+    "escapes": Fault(raw("talk", b"HTTP/1.1 400 " + ESCAPES + b"\r\nContent-Length: 0\r\n\r\n")),
     "endless-body": Fault(raw("talk", OK_HEAD + b"\r\n" + b"x" * (5 << 20))),
     "endless-headers": Fault(raw("talk", OK_HEAD + b"X-More: %s\r\n" % (b"y" * 99) * 9000)),
-    "5-gb": Fault(stands_in(standin.sends_5_gb)),
-    "5-gb-in-chunks": Fault(stands_in(standin.sends_5_gb_in_chunks)),
+    "5-gb": Fault(stands_in(standin.sends_5_gb), says="larger than 4 MiB"),
+    "5-gb-in-chunks": Fault(stands_in(standin.sends_5_gb_in_chunks), says="larger than 4 MiB"),
     "endless-interim-answers": Fault(stands_in(standin.continues_for_ever)),
     # gRPC.
     "http-spoken-to-grpc": Fault(answers(kind=GrpcReceiver, chosen="http/protobuf")),
     "grpc-spoken-to-http": Fault(answers(chosen="grpc")),
     "grpc-hanging": Fault(answers(HANG, kind=GrpcReceiver)),
     "grpc-hanging-after-headers": Fault(grpc(standin.grpc_hangs_after_headers)),
-    "grpc-invalid": Fault(answers(Answer(3), kind=GrpcReceiver)),
-    "grpc-unavailable": Fault(answers(Answer(14), kind=GrpcReceiver)),
-    "grpc-exhausted": Fault(answers(Answer(8), kind=GrpcReceiver)),
+    "grpc-invalid": Fault(answers(Answer(3), kind=GrpcReceiver), says="status 3"),
+    "grpc-unavailable": Fault(answers(Answer(14), kind=GrpcReceiver), says="status 14"),
+    "grpc-exhausted": Fault(answers(Answer(8), kind=GrpcReceiver), says="status 8"),
     "grpc-byte-by-byte": Fault(grpc(standin.grpc_byte_by_byte), "sent"),
     "grpc-partial-success": Fault(
         answers(partial_success(7, "old"), rejects=7, kind=GrpcReceiver), "some"
@@ -264,27 +272,29 @@ FAULTS: dict[str, Fault] = {
     "grpc-going-away": Fault(grpc(standin.grpc_goes_away)),
     "grpc-going-away-afterwards": Fault(grpc(standin.grpc_goes_away_afterwards), "sent"),
     "grpc-noise": Fault(grpc(standin.grpc_noise)),
-    "grpc-5-gb": Fault(grpc(standin.grpc_sends_5_gb)),
+    "grpc-5-gb": Fault(grpc(standin.grpc_sends_5_gb), says="larger than 4 MiB"),
     # TLS.
     "tls": Fault(tls("http"), "sent"),
     "tls-grpc": Fault(tls("grpc"), "sent"),
-    "tls-expired": Fault(tls("http", not_after=YESTERDAY)),
-    "tls-expired-grpc": Fault(tls("grpc", not_after=YESTERDAY)),
-    "tls-not-yet": Fault(tls("http", not_before=TOMORROW)),
-    "tls-other-host": Fault(tls("http", name="collector.example")),
-    "tls-other-host-grpc": Fault(tls("grpc", name="collector.example")),
-    "tls-self-signed": Fault(tls("http", self_signed=True, believed=False)),
-    "tls-self-signed-grpc": Fault(tls("grpc", self_signed=True, believed=False)),
-    "tls-unknown-authority": Fault(tls("http", believed=False)),
-    "tls-other-authority": Fault(of_another_authority("http")),
-    "tls-other-authority-grpc": Fault(of_another_authority("grpc")),
-    "tls-client-unknown": Fault(tls("http", clients=True)),
-    "tls-client-unknown-grpc": Fault(tls("grpc", clients=True)),
-    "tls-of-old": Fault(tls("http", old=True)),
+    "tls-expired": Fault(tls("http", not_after=YESTERDAY), says="expired"),
+    "tls-expired-grpc": Fault(tls("grpc", not_after=YESTERDAY), says="expired"),
+    "tls-not-yet": Fault(tls("http", not_before=TOMORROW), says="not yet valid"),
+    "tls-other-host": Fault(tls("http", name="collector.example"), says=OTHER_NAME),
+    "tls-other-host-grpc": Fault(tls("grpc", name="collector.example"), says=OTHER_NAME),
+    "tls-self-signed": Fault(tls("http", self_signed=True, believed=False), says="self.signed"),
+    "tls-self-signed-grpc": Fault(
+        tls("grpc", self_signed=True, believed=False), says="self.signed"
+    ),
+    "tls-unknown-authority": Fault(tls("http", believed=False), says="issuer certificate"),
+    "tls-other-authority": Fault(of_another_authority("http"), says="issuer certificate"),
+    "tls-other-authority-grpc": Fault(of_another_authority("grpc"), says="issuer certificate"),
+    "tls-client-unknown": Fault(tls("http", clients=True), says=NO_CERTIFICATE),
+    "tls-client-unknown-grpc": Fault(tls("grpc", clients=True), says=NO_CERTIFICATE),
+    "tls-of-old": Fault(tls("http", old=True), says="SSL"),
     "tls-hanging-after-headers": Fault(tls("http", manner=standin.hangs_after_headers)),
     "tls-reset-after-request": Fault(tls("http", manner=standin.resets_after_request)),
-    "tls-5-gb": Fault(tls("http", manner=standin.sends_5_gb)),
-    "https-spoken-to-http": Fault(scheme("https", answers())),
+    "tls-5-gb": Fault(tls("http", manner=standin.sends_5_gb), says="larger than 4 MiB"),
+    "https-spoken-to-http": Fault(scheme("https", answers()), says="wrong version|packet length"),
     "https-spoken-to-grpc": Fault(scheme("https", answers(kind=GrpcReceiver))),
     "https-spoken-to-silence": Fault(scheme("https", raw("silent"))),
     "http-spoken-to-tls": Fault(scheme("http", tls("http"))),
