@@ -14,10 +14,14 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
 enum { NAME_LEN_MAX = 64, BATCH_MAX = FAA_OTLP_MESSAGE_MAX };
+
+// Nobody writes at one file for so many seconds.
+enum { UNFINISHED_AGE = 3600 };
 
 static const char suffix[] = ".otlp";
 
@@ -50,34 +54,6 @@ static const char *check_folder(int fd)
     return st.st_mode & (S_IWGRP | S_IWOTH) ? "others may write to it" : NULL;
 }
 
-struct faa_spool *faa_spool_open(const char *folder, uint64_t limit)
-{
-    struct faa_spool *spool = calloc(1, sizeof(*spool));
-    if (!spool)
-        return NULL;
-    if (mkdir(folder, 0700) < 0 && errno != EEXIST)
-        faa_debug("FAA_SPOOL_DIR: %s cannot be made: %s", folder, strerror(errno));
-    spool->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const char *why = spool->folder < 0 ? strerror(errno) : check_folder(spool->folder);
-    spool->limit = limit;
-    spool->taken = -1;
-    if (!why)
-        return spool;
-    faa_warn("FAA_SPOOL_DIR: %s cannot be used: %s; nothing is kept in files", folder, why);
-    faa_spool_close(spool);
-    return NULL;
-}
-
-void faa_spool_close(struct faa_spool *spool)
-{
-    if (!spool)
-        return;
-    faa_spool_leave(spool);
-    if (spool->folder >= 0)
-        close(spool->folder);
-    free(spool);
-}
-
 static int is_batch(const char *name)
 {
     size_t n = strlen(name), k = sizeof(suffix) - 1;
@@ -93,6 +69,53 @@ static DIR *list(const struct faa_spool *spool)
     if (!dir && fd >= 0)
         close(fd);
     return dir;
+}
+
+// Deletes what processes left that died while they wrote a file.
+static void sweep(const struct faa_spool *spool)
+{
+    DIR *dir = list(spool);
+    time_t now = time(NULL);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        struct stat st;
+        if (entry->d_name[0] == '.' && is_batch(entry->d_name + 1) &&
+            fstatat(spool->folder, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(st.st_mode) && now - st.st_mtime > UNFINISHED_AGE &&
+            unlinkat(spool->folder, entry->d_name, 0) == 0)
+            faa_debug("%s in the spool was never finished, and is thrown away", entry->d_name);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+struct faa_spool *faa_spool_open(const char *folder, uint64_t limit)
+{
+    struct faa_spool *spool = calloc(1, sizeof(*spool));
+    if (!spool)
+        return NULL;
+    if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+        faa_debug("FAA_SPOOL_DIR: %s cannot be made: %s", folder, strerror(errno));
+    spool->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const char *why = spool->folder < 0 ? strerror(errno) : check_folder(spool->folder);
+    spool->limit = limit;
+    spool->taken = -1;
+    if (!why) {
+        sweep(spool);
+        return spool;
+    }
+    faa_warn("FAA_SPOOL_DIR: %s cannot be used: %s; nothing is kept in files", folder, why);
+    faa_spool_close(spool);
+    return NULL;
+}
+
+void faa_spool_close(struct faa_spool *spool)
+{
+    if (!spool)
+        return;
+    faa_spool_leave(spool);
+    if (spool->folder >= 0)
+        close(spool->folder);
+    free(spool);
 }
 
 // The oldest file after `after` (in the order of names, which is that of time), and the bytes of

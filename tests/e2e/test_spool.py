@@ -2,7 +2,9 @@
 """Files for as long as the collector is away: FAA_SPOOL_DIR."""
 
 import os
+import shutil
 import signal
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from harness.counts import Counts, counts
 from harness.deadline import until
 from harness.process import Process, Runner
 from harness.receiver import Answer, HttpReceiver
+from harness.trouble import told
 
 
 def spooling(receiver: HttpReceiver, folder: Path, **more: str) -> dict[str, str]:
@@ -232,3 +235,128 @@ def test_a_file_that_goes_in_parts_and_must_wait_is_counted_once(
     assert total.ended == 302 == len(receiver.spans) + total.dropped
     assert total.ended == total.exported + total.unspooled + total.dropped
     assert (total.dropped, counts(server).spooled) == (0, 0 if counts(server).exported else 1)
+
+
+def test_what_a_dead_process_did_not_finish_is_cleared_away(
+    run: Runner, receiver: HttpReceiver, folder: Path
+) -> None:
+    folder.mkdir(mode=0o700)
+    old, new, other = (
+        folder / name for name in (".00000000000000000000-1-1.otlp", ".1-1-1.otlp", ".keep")
+    )
+    for path in (old, new, other):
+        path.write_bytes(b"faaspol1")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    serve(run, spooling(receiver, folder), 1)
+    assert files(folder) == [new, other]
+
+
+# Without disk
+
+DISK_COUNT = 3000
+FULL_DISK = """
+mount -t tmpfs -o size=$1,mode=0700 spool "$SPOOL" || exit 77
+[ "$2" = 0 ] || head -c "$2" /dev/zero > "$SPOOL/other" || :
+LD_PRELOAD=$SHIM "$PYTHON" selfcall.py $COUNT || exit 1
+rm -f "$SPOOL/other"
+echo stored; ls "$SPOOL" | wc -l
+until [ -e "$GO" ]; do sleep 0.05; done
+LD_PRELOAD=$SHIM "$PYTHON" -c "$LAST" || exit 1
+ls "$SPOOL"
+"""
+# Waits for what the first one kept.
+LAST = """
+import os, selfcall, time
+selfcall.request()
+end = time.monotonic() + 30
+while os.listdir(os.environ["FAA_SPOOL_DIR"]) and time.monotonic() < end: time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def own_mounts() -> list[str]:
+    """The command that gives what follows mounts of its own."""
+    words = ["unshare", "--mount"]
+    if os.geteuid() != 0:
+        words += ["--user", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.run([*words, "true"]).returncode != 0:
+        pytest.skip("no mount namespaces for this user")
+    return words
+
+
+@pytest.mark.parametrize(
+    ("size", "used"), [("64k", 65536), ("200k", 0), ("1m", 900_000)], ids=["none", "little", "some"]
+)
+def test_a_disk_that_is_full(
+    run: Runner,
+    receiver: HttpReceiver,
+    folder: Path,
+    own_mounts: list[str],
+    tmp_path: Path,
+    size: str,
+    used: int,
+) -> None:
+    receiver.refuse()
+    folder.mkdir(mode=0o700)
+    go = tmp_path / "go"
+    env = spooling(receiver, folder, OTEL_BSP_MAX_EXPORT_BATCH_SIZE="60")
+    env |= {"SHIM": str(run.build / "lib" / "libfaa.so"), "PYTHON": run.python, "LAST": LAST}
+    env |= {"SPOOL": str(folder), "GO": str(go), "COUNT": str(DISK_COUNT)}
+    command = [*own_mounts, "sh", "-c", FULL_DISK, "sh", size, str(used)]
+    process = run.start(command, agent="none", env=env)
+    process.wait_log("^stored$")
+    stored = int(process.wait_log(r"^stored\n(\d+)$")[1])
+    receiver.accept()
+    go.touch()
+    assert process.wait(60) == 0, process.describe()
+    assert process.stdout == f"served {DISK_COUNT}\nstored\n{stored}\n"
+    total = counts(process)
+    assert set(counts_of(receiver).values()) == {1}
+    assert total.ended == DISK_COUNT + 1 == len(receiver.spans) + total.dropped
+    assert total.exported + total.unspooled == len(receiver.spans)
+    assert total.waiting == 0
+    assert (stored > 0) == (size != "64k")
+
+
+PIPED = '{ "$@" 2>&1 >&3 3>&- | cat >&2; } 3>&1 | cat'
+
+
+@pytest.mark.parametrize("fault", ["no-files", "short-files"])
+def test_files_that_may_not_grow(
+    run: Runner, receiver: HttpReceiver, folder: Path, fault: str
+) -> None:
+    """RLIMIT_FSIZE, which sends a signal besides; the log goes through a pipe."""
+    receiver.refuse()
+    env = spooling(receiver, folder, OTEL_BSP_MAX_EXPORT_BATCH_SIZE="300")
+    command = ["sh", "-c", PIPED, "sh", run.python, "faulty.py", fault, "0", "900"]
+    first = run.run(command, env=env)
+    assert told(first)["answers"] == {"200": 900}
+    receiver.accept()
+    server = run.uvicorn("selfcall:app", env=spooling(receiver, folder))
+    assert server.get("/items/1").status_code == 200
+    until(lambda: not files(folder), 20, lambda: str(files(folder)))
+    assert server.stop() == -15
+    total = counts(first) + counts(server)
+    assert set(counts_of(receiver).values()) == {1}
+    assert total.ended == 901 == len(receiver.spans) + total.dropped
+    assert (total.dropped == 900) == (fault == "no-files") and total.dropped > 0
+    assert total.waiting == 0
+
+
+def test_a_folder_that_is_taken_away(run: Runner, receiver: HttpReceiver, folder: Path) -> None:
+    receiver.refuse()
+    code = (
+        "import os, selfcall, shutil, time\n"
+        "selfcall.request()\n"
+        "while not os.path.exists(os.environ['FAA_SPOOL_DIR']): time.sleep(0.01)\n"
+        "for _ in range(5000): selfcall.request()\n"
+        "time.sleep(0.1)\n"
+        "shutil.rmtree(os.environ['FAA_SPOOL_DIR'])\n"
+        "for _ in range(5000): selfcall.request()\n"
+    )
+    process = run.run([run.python, "-c", code], env=spooling(receiver, folder))
+    assert process.status == 0, process.describe()
+    counted = counts(process)
+    assert counted.ended == 10001 == counted.dropped + counted.spooled
+    assert counted.spooled > 0 and counted.waiting == 0
