@@ -151,8 +151,7 @@ def test_a_thread_that_can_be_had_later(run: Runner, receiver: HttpReceiver) -> 
 @RUNNING
 @pytest.mark.parametrize(
     "fault",
-    ["no-memory", "memory-64", "memory-256", "memory-1024", "memory-2200", "memory-8000"]
-    + ["memory-20000", "memory-20500"],
+    ["no-memory", "memory-256", "memory-2200", "memory-20000", "memory-20500"],
 )
 def test_without_memory(
     run: Runner, any_receiver: Receiver, bare: Any, fault: str, before: int
@@ -184,7 +183,7 @@ def starving(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("count", [1, 40, 0], ids=["one", "some", "all"])
-@pytest.mark.parametrize("first", [0, 4, 15, 29, 57, 75, 110, 138, 193, 240, 292, 420])
+@pytest.mark.parametrize("first", [0, 15, 29, 57, 110, 193, 292, 420])
 def test_each_allocation_of_the_exporter_may_fail(
     run: Runner, any_receiver: Receiver, bare: Any, starving: Path, first: int, count: int
 ) -> None:

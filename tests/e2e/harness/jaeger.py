@@ -4,6 +4,7 @@
 import base64
 import json
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from .otlp import Span, describe, flatten
 from .process import TOP, Process
 
 CONFIG = TOP / "tests" / "jaeger" / "config.yaml"
+KEPT = TOP / "tests" / "jaeger" / "kept.yaml"
 _PORTS = (
     "OTLP_GRPC_PORT",
     "OTLP_HTTP_PORT",
@@ -28,25 +30,30 @@ _PORTS = (
 
 
 class Jaeger:
-    """Starts Jaeger and waits until it answers.
+    """Starts Jaeger and waits until it answers. With `kept` its traces outlive it, in `directory`.
 
     Raises AssertionError with its log when it does not come up in a few tries (a port may be
     taken by somebody between our choice and its start).
     """
 
-    def __init__(self, binary: str, directory: Path, config: Path = CONFIG) -> None:
-        assert config.is_file(), f"Jaeger's configuration {config} is missing"
-        self._command = [binary, "--config", str(config)]
+    def __init__(self, binary: str, directory: Path, *, kept: bool = False) -> None:
+        configs = [CONFIG, KEPT] if kept else [CONFIG]
+        self._command = [binary, *(word for one in configs for word in ("--config", str(one)))]
+        self._starts = 0
         self._directory = directory
         self._strategies = directory / "strategies.json"
         self.set_strategies({})
-        for attempt in range(5):
-            if self._start(attempt):
+        for _ in range(5):
+            if self._start(dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))):
                 return
         raise AssertionError(f"Jaeger does not start: {self.process.describe()}")
 
-    def _start(self, attempt: int) -> bool:
-        ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+    def start_again(self) -> None:
+        """Starts it on the ports that it had, after stop(). Raises AssertionError."""
+        assert self._start(self._ports), f"Jaeger does not start: {self.process.describe()}"
+
+    def _start(self, ports: dict[str, int]) -> bool:
+        self._ports = ports
         self.grpc_endpoint = f"http://127.0.0.1:{ports['OTLP_GRPC_PORT']}"
         self.http_endpoint = f"http://127.0.0.1:{ports['OTLP_HTTP_PORT']}"
         self.ui = f"http://127.0.0.1:{ports['JAEGER_UI_PORT']}"
@@ -55,7 +62,9 @@ class Jaeger:
         env = {name: str(port) for name, port in ports.items()}
         env |= {"PATH": os.environ["PATH"], "HOME": str(self._directory)}
         env["JAEGER_SAMPLING_FILE"] = str(self._strategies)
-        log = self._directory / f"jaeger-{attempt}"
+        env["JAEGER_DATA"] = str(self._directory)
+        log = self._directory / f"jaeger-{self._starts}"
+        self._starts += 1
         self.process = Process(self._command, env, self._directory, log)
         self._client = httpx.Client(base_url=self.ui, trust_env=False, timeout=scaled(20))
         try:
@@ -80,9 +89,10 @@ class Jaeger:
         except httpx.TransportError:
             return False
 
-    def stop(self) -> None:
-        """Ends Jaeger and forgets its traces."""
+    def stop(self, signum: int = signal.SIGKILL) -> None:
+        """Ends Jaeger, which forgets its traces where they are not kept."""
         self._client.close()
+        self.process.stop(signum)
         self.process.kill()
 
     def set_strategies(self, services: dict[str, dict[str, Any]]) -> None:
