@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "export/bell.h"
 #include "export/exporter.h"
+#include "export/loop.h"
 #include "ring/ring.h"
 #include "tests/unit/collector.h"
 #include "tests/unit/record_builder.h"
@@ -35,7 +36,8 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    faa_exporter_stop(exporter);
+    if (exporter)
+        faa_exporter_stop(exporter);
     faa_ring_free(ring);
     collector_stop();
 }
@@ -114,6 +116,54 @@ START_TEST(no_limit_of_descriptors_ends_the_process)
 }
 END_TEST
 
+static int never(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static CURLcode get(struct faa_loop *loop, CURL *easy)
+{
+    curl_easy_setopt(easy, CURLOPT_URL, url);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, "");
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    return faa_loop_run(loop, easy, never, NULL);
+}
+
+// Its list of watchers grows with the numbers of descriptors.
+START_TEST(a_transfer_is_left_when_libuv_gets_no_memory)
+{
+    atomic_store(&good, 1000);
+    ck_assert_int_eq(uv_replace_allocator(limited_malloc, limited_realloc, limited_calloc, free),
+                     0);
+    ck_assert_int_eq(curl_global_init(CURL_GLOBAL_DEFAULT), CURLE_OK);
+    struct faa_loop *loop = faa_loop_new(1);
+    ck_assert_ptr_nonnull(loop);
+    for (int i = 0; i < 100; i++)
+        ck_assert_int_ge(dup(2), 0);
+    atomic_store(&good, 0);
+    ck_assert_int_eq(get(loop, curl_easy_init()), CURLE_OUT_OF_MEMORY);
+    ck_assert(faa_loop_is_wreck(loop));
+    faa_loop_free(loop);
+
+    // What is a wreck is left alone, and the next one is none.
+    CURL *easy = curl_easy_init();
+    loop = faa_loop_new(1);
+    ck_assert_ptr_nonnull(loop);
+    ck_assert_int_eq(get(loop, easy), CURLE_OK);
+    ck_assert(!faa_loop_is_wreck(loop));
+    faa_loop_free(loop);
+    curl_easy_cleanup(easy);
+}
+END_TEST
+
+// The loop that libuv is left in, and a transfer in it, are left to themselves, once in a process.
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:uv_loop_init\nleak:faa_loop_new\nleak:curl_easy_init\nleak:faa_loop_run\n";
+}
+
 int main(void)
 {
     TCase *tests = tcase_create("loop");
@@ -121,6 +171,7 @@ int main(void)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_loop_test(tests, spans_arrive_when_libuv_gets_no_memory, 0, 8);
     tcase_add_loop_test(tests, no_limit_of_descriptors_ends_the_process, 0, 14);
+    tcase_add_test(tests, a_transfer_is_left_when_libuv_gets_no_memory);
     Suite *suite = suite_create("loop");
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
