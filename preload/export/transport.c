@@ -307,7 +307,8 @@ static const char *hint_for(const struct faa_transport *t, const struct faa_outc
     // TLS 1.3 tells only after the handshake that a client's certificate is missing, and with the
     // end of the connection, which is often all that is seen.
     if (t->endpoint.tls &&
-        (answer->curl_code == CURLE_SEND_ERROR || answer->curl_code == CURLE_RECV_ERROR))
+        (answer->curl_code == CURLE_SEND_ERROR || answer->curl_code == CURLE_RECV_ERROR ||
+         answer->curl_code == CURLE_HTTP2 || answer->curl_code == CURLE_HTTP2_STREAM))
         return "does it want a client's certificate, or speak the other OTLP protocol?";
     if (outcome->verdict == FAA_VERDICT_WRONG_PROTOCOL)
         return "does it speak the other OTLP protocol?";

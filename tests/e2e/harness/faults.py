@@ -192,7 +192,7 @@ TOMORROW = YESTERDAY + datetime.timedelta(days=2)
 
 OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n"
 HTML = Answer(headers={"Content-Type": "text/html"}, body=b"<html>Welcome</html>")
-NO_CERTIFICATE = "hung up .*want a client's certificate"
+NO_CERTIFICATE = "(hung up|not closed cleanly|HTTP2|HTTP/2) .*want a client's certificate"
 OTHER_NAME = "no alternative certificate"
 ESCAPES = b"\x1b[2J\xc2\x9b2J\x07"
 LATER = {"Retry-After": "100000"}
