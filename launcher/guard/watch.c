@@ -39,6 +39,22 @@ void faa_watch_init(const struct faa_exporter_config *config)
     settings = config;
 }
 
+// Of a dead process nobody will export what is in its ring; a live one does it by itself.
+static void show_counts(const struct watched *w, struct faa_exporter_counts counts)
+{
+    struct faa_ring_cursor cursor = faa_ring_begin(w->ring);
+    uint64_t left = 0;
+    size_t size;
+    while (w->is_dead && faa_ring_next(w->ring, &cursor, &size, 1))
+        left++;
+    faa_debug("process %d: %llu spans exported from here, %llu dropped", w->pid,
+              (unsigned long long)counts.exported,
+              (unsigned long long)(counts.dropped + counts.unspooled_dropped + left));
+    if (counts.spooled || counts.unspooled || counts.unspooled_dropped)
+        faa_debug("process %d: %llu went into files, and %llu came out of such and were sent",
+                  w->pid, (unsigned long long)counts.spooled, (unsigned long long)counts.unspooled);
+}
+
 static void drop(struct watched *w)
 {
     struct watched **at = &first;
@@ -47,7 +63,7 @@ static void drop(struct watched *w)
     *at = w->next;
     count--;
     if (w->exporter)
-        faa_exporter_stop(w->exporter);
+        show_counts(w, faa_exporter_stop(w->exporter));
     if (w->ring && !w->is_dead)
         faa_bell_leave(faa_ring_bell(w->ring));
     faa_ring_free(w->ring);

@@ -200,6 +200,14 @@ static void show_counts(const struct faa_exporter *e)
                   (unsigned long long)faa_baggage_dropped());
 }
 
+// The guard shows what became of those that found room.
+static void show_guarded(void)
+{
+    struct faa_tracer_counts spans = faa_tracer_counts();
+    faa_debug("%llu spans ended, for %llu of them there was no room",
+              (unsigned long long)spans.ended, (unsigned long long)spans.dropped);
+}
+
 static void flush(uint32_t limit_ms)
 {
     struct faa_ring *of = atomic_load_explicit(&ring, memory_order_acquire);
@@ -215,7 +223,9 @@ static void flush(uint32_t limit_ms)
     if (e && !gave_up_lately() && faa_exporter_flush(e, limit_ms))
         atomic_store(&gave_up_at, faa_clock_mono_ns());
     if (e || !of || atomic_load_explicit(&no_start_at, memory_order_relaxed))
-        show_counts(e); // Else the guard has them.
+        show_counts(e);
+    else
+        show_guarded();
 }
 
 void faa_lifecycle_flush(void)

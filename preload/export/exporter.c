@@ -53,10 +53,11 @@ struct faa_exporter {
     int starved, starved_told; // There was no memory to go on with; and a line has said so.
     struct faa_otlp *otlp;
     struct faa_console *console;
-    struct faa_ring_cursor printed; // With a console: how far it has read.
-    char *copies;                   // Of the records of one batch, where the ring is a stranger's.
-    struct faa_sampling *sampling;  // NULL without remote sampling.
-    uint64_t ask_at;                // FOREVER without it.
+    struct faa_ring_cursor printed;  // With a console: how far it has read.
+    char *copies;                    // Of the records of one batch, where the ring is a stranger's.
+    struct faa_sampling *sampling;   // NULL without remote sampling.
+    uint64_t ask_at;                 // FOREVER without it.
+    struct faa_exporter_counts last; // Once it has ended.
 };
 
 // ---- sleeping and waking ----------------------------------------------------------------------
@@ -359,7 +360,8 @@ static void *run(void *arg)
         atomic_store_explicit(&e->busy, has_batch(e), memory_order_relaxed);
     }
     faa_sampling_free(e->sampling);
-    faa_sender_free(atomic_exchange(&e->sender, NULL)); // Here, where its descriptors are.
+    e->last =
+        faa_sender_free(atomic_exchange(&e->sender, NULL)); // Here, where its descriptors are.
     return NULL;
 }
 
@@ -474,12 +476,23 @@ int faa_exporter_is_done(struct faa_exporter *e)
     return faa_bell_is_idle(e->bell) && !atomic_load_explicit(&e->busy, memory_order_relaxed);
 }
 
-void faa_exporter_stop(struct faa_exporter *e)
+// And what it has counted itself.
+static struct faa_exporter_counts add_own(const struct faa_exporter *e,
+                                          struct faa_exporter_counts counts)
+{
+    counts.exported += atomic_load_explicit(&e->printed_spans, memory_order_relaxed);
+    counts.dropped += atomic_load_explicit(&e->damaged, memory_order_relaxed);
+    return counts;
+}
+
+struct faa_exporter_counts faa_exporter_stop(struct faa_exporter *e)
 {
     atomic_store_explicit(&e->stopping, 1, memory_order_release);
     faa_bell_wake(e->bell);
     pthread_join(e->thread, NULL);
+    struct faa_exporter_counts last = add_own(e, e->last);
     release(e);
+    return last;
 }
 
 struct faa_exporter_counts faa_exporter_counts(const struct faa_exporter *e)
@@ -488,7 +501,5 @@ struct faa_exporter_counts faa_exporter_counts(const struct faa_exporter *e)
     struct faa_exporter_counts counts = {0};
     if (sender)
         counts = faa_sender_counts(sender);
-    counts.exported += atomic_load_explicit(&e->printed_spans, memory_order_relaxed);
-    counts.dropped += atomic_load_explicit(&e->damaged, memory_order_relaxed);
-    return counts;
+    return add_own(e, counts);
 }

@@ -91,8 +91,9 @@ void faa_exporter_rescue(struct faa_exporter *exporter);
 /// True when there is nothing left to send, nor any attempt to repeat.
 int faa_exporter_is_done(struct faa_exporter *exporter);
 
-/// Stops and joins the thread (tests and the launcher; a traced process never stops it).
-void faa_exporter_stop(struct faa_exporter *exporter);
+/// Stops and joins the thread (tests and the guard; a traced process never stops it). Returns the
+/// last numbers; what is in the ring is in none of them.
+struct faa_exporter_counts faa_exporter_stop(struct faa_exporter *exporter);
 
 struct faa_exporter_counts faa_exporter_counts(const struct faa_exporter *exporter);
 

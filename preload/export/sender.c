@@ -86,17 +86,6 @@ static void drop(struct faa_sender *s)
     finish(s);
 }
 
-void faa_sender_free(struct faa_sender *s)
-{
-    if (!s)
-        return;
-    while (s->batch.spans)
-        drop(s);
-    faa_spool_close(s->spool);
-    faa_transport_free(s->transport);
-    free(s);
-}
-
 int faa_sender_has_batch(const struct faa_sender *s)
 {
     return s->batch.spans != 0;
@@ -263,4 +252,17 @@ struct faa_exporter_counts faa_sender_counts(const struct faa_sender *s)
         .unspooled = read_count(&s->unspooled),
         .unspooled_dropped = read_count(&s->unspooled_dropped),
     };
+}
+
+struct faa_exporter_counts faa_sender_free(struct faa_sender *s)
+{
+    if (!s)
+        return (struct faa_exporter_counts){0};
+    while (s->batch.spans)
+        keep_or_drop(s);
+    struct faa_exporter_counts last = faa_sender_counts(s);
+    faa_spool_close(s->spool);
+    faa_transport_free(s->transport);
+    free(s);
+    return last;
 }

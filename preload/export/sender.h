@@ -14,8 +14,8 @@ struct faa_sender;
 FAA_MUSTUSE struct faa_sender *faa_sender_new(const struct faa_exporter_config *config,
                                               int private_fds);
 
-/// Gives up what waits, and counts it as dropped.
-void faa_sender_free(struct faa_sender *sender);
+/// What waits goes into files, where there may be any, or is dropped. Returns the last numbers.
+struct faa_exporter_counts faa_sender_free(struct faa_sender *sender);
 
 /// True while there is a batch to be sent: then no other may be given.
 int faa_sender_has_batch(const struct faa_sender *sender);

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.counts import counts
+from harness.counts import counts, guarded_counts
 from harness.deadline import scaled, until
 from harness.faults import FAULTS, Fault, Stand
 from harness.process import Process, Runner
@@ -81,3 +81,24 @@ def test_sent_is_received_or_dropped(
             (line,) = warnings
             assert re.search(rf"cannot send traces to \S+: .*{fault.says}.*; they are ", line)
     print(f"{name:28} {counted} in {took:.2f} s, {traced['grown'] >> 10} KiB more")
+
+
+@pytest.mark.parametrize("count", [COUNT, 6000])
+@pytest.mark.parametrize("name", ["tls", "absent", "silent", "503", "400", "grpc-partial-success"])
+def test_the_same_under_the_guard(run: Runner, tmp_path: Path, name: str, count: int) -> None:
+    """Spans for which the buffer had no room, and those that the guard gives up, are all there
+    are; the guard ends in time."""
+    with ExitStack() as stack:
+        stand = FAULTS[name].make(stack, tmp_path)
+        command = [run.python, "faulty.py", "nothing", "0", str(count)]
+        env = stand.env | QUICK | (GIVE_UP if FAULTS[name].fate == "lost" else {})
+        process = run.run(command, env=env, agent="launcher", options=["--guard"])
+        received = stand.received()
+    assert told(process)["answers"] == {"200": count}
+    counted = guarded_counts(process)
+    assert len(set(received)) == len(received) == counted.exported
+    assert counted.ended == count == counted.exported + counted.dropped
+    if name == "tls" and count == COUNT:
+        assert counted.dropped == 0
+    elif name != "tls":
+        assert counted.dropped > 0

@@ -10,6 +10,8 @@ _PID = r"^\S+ (\d+) faa debug: "
 _FLUSHED = re.compile(_PID + r"flushed: (\d+) spans ended, (\d+) exported, (\d+) dropped$", re.M)
 _WAITING = re.compile(_PID + r"(\d+) of these are still waiting$", re.M)
 _FILES = re.compile(_PID + r"(\d+) of them went into files, and (\d+) came out of such", re.M)
+_ENDED = re.compile(_PID + r"(\d+) spans ended, for (\d+) of them there was no room$", re.M)
+_GUARD = re.compile(r"debug: process (\d+): (\d+) spans exported from here, (\d+) dropped$", re.M)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,18 @@ def counts(process: Process) -> Counts:
     found = counts_by_pid(process)
     assert found, f"no numbers: {process.describe()}"
     return sum(found.values(), Counts())
+
+
+def guarded_counts(process: Process) -> Counts:
+    """The same of a process under the guard, which tells the second half, and has ended, too."""
+    text = process.stderr
+    ended = {int(pid): (int(a), int(b)) for pid, a, b in _ENDED.findall(text)}
+    told = {int(pid): (int(a), int(b)) for pid, a, b in _GUARD.findall(text)}
+    assert ended and ended.keys() == told.keys(), process.describe()
+    parts = [
+        Counts(ended[pid][0], told[pid][0], ended[pid][1] + told[pid][1]) for pid in ended
+    ]
+    return sum(parts, Counts())
 
 
 def _last(pattern: re.Pattern[str], text: str, at: int, pid: int) -> list[int] | None:
