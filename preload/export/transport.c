@@ -285,6 +285,22 @@ static void put_error(struct faa_transport *t, struct faa_outcome *outcome)
     snprintf(outcome->reason, sizeof(outcome->reason), "%s", text);
 }
 
+// TLS 1.3 tells only after the handshake that a client's certificate is missing, and with the end
+// of the connection, which is often all that is seen; curl has several codes for it.
+static int has_hung_up(const struct faa_answer *answer)
+{
+    switch (answer->curl_code) {
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+    case CURLE_PARTIAL_FILE:
+        return answer->status == 0;
+    default:
+        return 0;
+    }
+}
+
 static const char *hint_for(const struct faa_transport *t, const struct faa_outcome *outcome)
 {
     const struct faa_answer *answer = &t->answer;
@@ -304,11 +320,7 @@ static const char *hint_for(const struct faa_transport *t, const struct faa_outc
     case CURLE_PROXY:
         return "is the proxy right?";
     }
-    // TLS 1.3 tells only after the handshake that a client's certificate is missing, and with the
-    // end of the connection, which is often all that is seen.
-    if (t->endpoint.tls &&
-        (answer->curl_code == CURLE_SEND_ERROR || answer->curl_code == CURLE_RECV_ERROR ||
-         answer->curl_code == CURLE_HTTP2 || answer->curl_code == CURLE_HTTP2_STREAM))
+    if (t->endpoint.tls && has_hung_up(answer))
         return "does it want a client's certificate, or speak the other OTLP protocol?";
     if (outcome->verdict == FAA_VERDICT_WRONG_PROTOCOL)
         return "does it speak the other OTLP protocol?";
