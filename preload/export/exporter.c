@@ -360,8 +360,8 @@ static void *run(void *arg)
         atomic_store_explicit(&e->busy, has_batch(e), memory_order_relaxed);
     }
     faa_sampling_free(e->sampling);
-    e->last =
-        faa_sender_free(atomic_exchange(&e->sender, NULL)); // Here, where its descriptors are.
+    // Here, where its descriptors are.
+    e->last = faa_sender_free(atomic_exchange(&e->sender, NULL));
     return NULL;
 }
 
