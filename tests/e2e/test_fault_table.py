@@ -21,6 +21,7 @@ COUNT = 300
 QUICK = {"FAA_LOG_LEVEL": "debug", "OTEL_BSP_SCHEDULE_DELAY": "20"}
 # What will not be sent is given up soon. MARGIN is for a busy machine.
 GIVE_UP = {"FAA_FLUSH_TIMEOUT": "300", "OTEL_EXPORTER_OTLP_TIMEOUT": "250"}
+WAIT = {"FAA_FLUSH_TIMEOUT": "20000"}  # For what will be sent.
 MARGIN = 4
 # The exporter with its libraries, and not what a collector can make of it.
 GROWTH = 24 << 20
@@ -41,7 +42,7 @@ def run_against(run: Runner, fault: Fault, stand: Stand, end: Path) -> Process:
     if fault.fate == "lost":
         end.touch()
         return run.run(command, env=stand.env | QUICK | GIVE_UP)
-    process: Process = run.start(command, env=stand.env | QUICK)
+    process: Process = run.start(command, env=stand.env | QUICK | WAIT)
     if fault.fate == "sent":
         received = stand.received
         until(lambda: len(received()) >= COUNT, 40, lambda: f"{len(received())} have come")
@@ -91,7 +92,7 @@ def test_the_same_under_the_guard(run: Runner, tmp_path: Path, name: str, count:
     with ExitStack() as stack:
         stand = FAULTS[name].make(stack, tmp_path)
         command = [run.python, "faulty.py", "nothing", "0", str(count)]
-        env = stand.env | QUICK | (GIVE_UP if FAULTS[name].fate == "lost" else {})
+        env = stand.env | QUICK | (GIVE_UP if FAULTS[name].fate == "lost" else WAIT)
         process = run.run(command, env=env, agent="launcher", options=["--guard"])
         received = stand.received()
     assert told(process)["answers"] == {"200": count}

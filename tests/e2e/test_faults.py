@@ -177,6 +177,14 @@ while not os.path.exists(sys.argv[2]): time.sleep(0.02)
 """
 
 
+# The loss is known before there is much to lose.
+UNTIL_TOLD_AFTER_ONE = """
+import os, sys, time, selfcall
+selfcall.request()
+while not os.path.exists(sys.argv[3]): time.sleep(0.02)
+""" + UNTIL_TOLD
+
+
 def warnings(process: Process) -> list[str]:
     return [line for line in process.agent_lines if " warning: " in line]
 
@@ -242,11 +250,13 @@ def test_what_does_not_fit_while_the_collector_is_away_is_dropped_and_counted(
     run: Runner, any_receiver: Receiver, tmp_path: Path
 ) -> None:
     any_receiver.refuse()  # type: ignore[attr-defined]
-    end = tmp_path / "end"
-    command = [run.python, "-c", UNTIL_TOLD, "20000", str(end)]
-    process = run.start(command, env=any_receiver.env | FLUSH | DEBUG)
-    process.wait_log("^served")
+    begin, end = tmp_path / "begin", tmp_path / "end"
+    command = [run.python, "-c", UNTIL_TOLD_AFTER_ONE, "19999", str(end), str(begin)]
+    env = any_receiver.env | FLUSH | DEBUG | {"FAA_FLUSH_TIMEOUT": "20000"}
+    process = run.start(command, env=env)
     process.wait_log(LOST)
+    begin.touch()
+    process.wait_log("^served")
     any_receiver.accept()  # type: ignore[attr-defined]
     back = process.wait_log(BACK + r" \((\d+) spans lost\)")
     end.touch()

@@ -370,6 +370,9 @@ def grpc_goes_away_afterwards(stream: Stream) -> bool:
     stream.accept()
     stream.protocol.close_connection(last_stream_id=stream.number)
     stream.flush()
+    # To close with something unread would be a reset, which may overtake the answer.
+    stream.socket.shutdown(socket.SHUT_WR)
+    stream.hang()
     return False
 
 
