@@ -2,6 +2,8 @@
 // curl's multi interface on a libuv loop, and on its own poll where descriptors are not safe.
 #include "export/loop.h"
 
+#include "export/gate.h"
+
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdatomic.h>
@@ -13,6 +15,7 @@
 struct faa_loop {
     CURLM *multi;
     int uses_uv, is_wreck;
+    int is_within;   // The gate.
     int failed;      // curl could not go on in the middle: nothing would wake the transfer.
     jmp_buf way_out; // Of libuv, for the thread that is in it.
     uv_loop_t uv;
@@ -75,6 +78,20 @@ _Noreturn void faa_loop_assert_fail(const char *expression, const char *file, un
     faa_loop_abort();
 }
 
+// The gate, which must be left also where libuv leaves curl in the middle.
+static void enter(struct faa_loop *loop)
+{
+    faa_gate_enter();
+    loop->is_within = 1;
+}
+
+static void leave(struct faa_loop *loop)
+{
+    if (loop->is_within)
+        faa_gate_leave();
+    loop->is_within = 0;
+}
+
 // Calls a function that calls libuv. Returns what it returns, or -1 when libuv gave up: then the
 // function was left in the middle.
 static int call(int (*function)(struct faa_loop *loop, void *arg), struct faa_loop *loop, void *arg)
@@ -84,13 +101,24 @@ static int call(int (*function)(struct faa_loop *loop, void *arg), struct faa_lo
         return -1;
     if (setjmp(loop->way_out) == 0)
         result = function(loop, arg);
-    else
+    else {
         loop->is_wreck = 1;
+        leave(loop);
+    }
     pthread_setspecific(inside, NULL);
     return result;
 }
 
 // ---- curl and libuv ---------------------------------------------------------------------------
+
+static void socket_action(struct faa_loop *loop, curl_socket_t s, int flags)
+{
+    int running;
+    enter(loop);
+    if (curl_multi_socket_action(loop->multi, s, flags, &running) != CURLM_OK)
+        loop->failed = 1;
+    leave(loop);
+}
 
 static void free_watch(uv_handle_t *handle)
 {
@@ -100,13 +128,12 @@ static void free_watch(uv_handle_t *handle)
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = poll->data;
-    int running, flags = status < 0 ? CURL_CSELECT_ERR : 0;
+    int flags = status < 0 ? CURL_CSELECT_ERR : 0;
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
         flags |= CURL_CSELECT_OUT;
-    if (curl_multi_socket_action(watch->loop->multi, watch->socket, flags, &running) != CURLM_OK)
-        watch->loop->failed = 1;
+    socket_action(watch->loop, watch->socket, flags);
 }
 
 static struct watch *watch_new(struct faa_loop *loop, curl_socket_t s)
@@ -146,10 +173,7 @@ static int on_socket(CURL *easy, curl_socket_t s, int what, void *userp, void *s
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct faa_loop *loop = timer->data;
-    int running;
-    if (curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running) != CURLM_OK)
-        loop->failed = 1;
+    socket_action(timer->data, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int on_curl_timer(CURLM *multi, long timeout_ms, void *userp)
@@ -208,10 +232,18 @@ struct faa_loop *faa_loop_new(int private_fds)
     return loop;
 }
 
+// Closes kept connections, and their watches with them.
+static void free_multi(struct faa_loop *loop)
+{
+    enter(loop);
+    curl_multi_cleanup(loop->multi);
+    leave(loop);
+}
+
 static int close_uv(struct faa_loop *loop, void *arg)
 {
     (void)arg;
-    curl_multi_cleanup(loop->multi); // Closes kept connections, and their watches with them.
+    free_multi(loop);
     uv_close((uv_handle_t *)&loop->timer, NULL);
     uv_close((uv_handle_t *)&loop->tick, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT); // Until the handles above are closed.
@@ -223,7 +255,7 @@ void faa_loop_free(struct faa_loop *loop)
     if (!loop || loop->is_wreck)
         return;
     if (!loop->uses_uv)
-        curl_multi_cleanup(loop->multi);
+        free_multi(loop);
     else if (call(close_uv, loop, NULL) != 0)
         return; // Something still points to it.
     free(loop);
@@ -241,10 +273,12 @@ static void step(struct faa_loop *loop)
         uv_run(&loop->uv, UV_RUN_ONCE);
         return;
     }
-    int running, fds = 0;
+    int running = 0, fds = 0;
+    enter(loop);
     if (curl_multi_perform(loop->multi, &running) != CURLM_OK)
         loop->failed = 1;
-    else if (running) {
+    leave(loop);
+    if (running && !loop->failed) {
         // Not curl_multi_poll: that reads a descriptor of its own, which may by now be the
         // application's. Without one, curl waits for a name to be resolved.
         curl_multi_wait(loop->multi, NULL, 0, FAA_LOOP_TICK_MS, &fds);
@@ -263,6 +297,21 @@ static int is_done(struct faa_loop *loop, CURLcode *result)
     return 1;
 }
 
+static CURLMcode add_handle(struct faa_loop *loop, CURL *easy)
+{
+    enter(loop);
+    CURLMcode code = curl_multi_add_handle(loop->multi, easy);
+    leave(loop);
+    return code;
+}
+
+static void remove_handle(struct faa_loop *loop, CURL *easy)
+{
+    enter(loop);
+    curl_multi_remove_handle(loop->multi, easy);
+    leave(loop);
+}
+
 struct transfer {
     CURL *easy;
     int (*give_up)(void *arg);
@@ -278,14 +327,14 @@ static int run(struct faa_loop *loop, void *arg)
         uv_update_time(&loop->uv); // It stood still while the thread slept.
         uv_timer_start(&loop->tick, on_tick, FAA_LOOP_TICK_MS, FAA_LOOP_TICK_MS);
     }
-    if (curl_multi_add_handle(loop->multi, transfer->easy) != CURLM_OK)
+    if (add_handle(loop, transfer->easy) != CURLM_OK)
         result = CURLE_OUT_OF_MEMORY;
     else
         while (!is_done(loop, &result) && !loop->failed && !transfer->give_up(transfer->arg))
             step(loop);
     if (loop->failed && result == CURLE_ABORTED_BY_CALLBACK)
         result = CURLE_OUT_OF_MEMORY;
-    curl_multi_remove_handle(loop->multi, transfer->easy);
+    remove_handle(loop, transfer->easy);
     if (loop->uses_uv)
         uv_timer_stop(&loop->tick);
     return (int)result;

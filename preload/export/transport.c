@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "export/endpoint.h"
+#include "export/gate.h"
 #include "export/gzip.h"
 #include "export/loop.h"
 #include "export/otlp.h"
@@ -95,9 +96,12 @@ int OPENSSL_init_crypto(uint64_t options, const void *settings);
 
 int faa_transport_init_curl(void)
 {
+    faa_gate_enter(); // At a late attempt nobody waits for the start any more.
     if (OPENSSL_init_crypto)
         OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
-    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -1;
+    int rc = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -1;
+    faa_gate_leave();
+    return rc;
 }
 
 // What is made once. 0, or -1 without memory: then it is tried again.
@@ -136,7 +140,9 @@ struct faa_transport *faa_transport_new(const struct faa_exporter_config *config
 static void close_all(struct faa_transport *t)
 {
     faa_loop_free(t->loop);
+    faa_gate_enter();
     curl_easy_cleanup(t->easy);
+    faa_gate_leave();
     t->loop = NULL;
     t->easy = NULL;
 }
@@ -147,8 +153,11 @@ void faa_transport_free(struct faa_transport *t)
         return;
     close_all(t);
     free_headers(t);
-    if (t->has_curl)
+    if (t->has_curl) {
+        faa_gate_enter();
         curl_global_cleanup();
+        faa_gate_leave();
+    }
     free(t);
 }
 
