@@ -162,7 +162,9 @@ UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/te
 FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 60
 
-TEST_OBJS = $(foreach d,unit fuzz,$(call sources,tests/$d))
+BENCH = $(BUILD)/tests/bench_exporter
+
+TEST_OBJS = $(foreach d,unit fuzz bench,$(call sources,tests/$d))
 
 $(TEST_OBJS): $(OBJ)/%.o: %.c | $(PROTO_C)
 	@mkdir -p $(@D)
@@ -173,6 +175,10 @@ $(BUILD)/tests/test_%: $(OBJ)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCH
 	$(CC) $(SANFLAGS) $^ $(CHECK_LIBS) $(EXPORT_LIBS) -o $@
 
 $(BUILD)/tests/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(CORE) | $(UV)
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS) $^ $(EXPORT_LIBS) -o $@
+
+$(BENCH): $(OBJ)/tests/bench/exporter.o $(CORE) | $(UV)
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) $^ $(EXPORT_LIBS) -o $@
 
@@ -215,7 +221,7 @@ fuzz: $(PROTO_C) $(UV) ## Fuzz one parser for FUZZ_SECONDS, e.g. make fuzz TARGE
 	    tests/fuzz/corpus/$(TARGET)
 
 .PHONY: bench
-bench: all ## What tracing costs, as ratios side by side in one run
+bench: all $(BENCH) ## What tracing costs, as ratios side by side in one run
 	@BUILD=$(BUILD) tests/bench/run
 
 # ---- use --------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ struct watched {
 
 static const struct faa_exporter_config *settings;
 static struct watched *first; // In the order in which they came.
-static size_t count;
+static size_t count, dead_count;
 
 void faa_watch_init(const struct faa_exporter_config *config)
 {
@@ -63,6 +63,7 @@ static void drop(struct watched *w)
         at = &(*at)->next;
     *at = w->next;
     count--;
+    dead_count -= (size_t)w->is_dead;
     if (w->exporter)
         show_counts(w, faa_exporter_stop(w->exporter));
     if (w->ring && !w->is_dead)
@@ -146,6 +147,7 @@ static int is_done(struct watched *w)
 static void bury(struct watched *w)
 {
     w->is_dead = 1;
+    dead_count++;
     w->died_ns = faa_clock_wall_of_mono(faa_clock_mono_ns());
     if (w->connection >= 0 && take_offer(w)) {
         drop(w);
@@ -160,12 +162,12 @@ static void bury(struct watched *w)
 
 int faa_watch_is_full(void)
 {
-    return count >= FAA_WATCH_MAX;
+    return count >= FAA_WATCH_MAX || dead_count >= FAA_WATCH_DEAD_MAX;
 }
 
 void faa_watch_accept(int listener)
 {
-    while (!faa_watch_is_full()) {
+    while (count < FAA_WATCH_MAX) {
         int process;
         pid_t pid;
         int connection = faa_guard_accept(listener, &process, &pid);
@@ -234,23 +236,12 @@ void faa_watch_note_status(pid_t pid, int status)
 
 int faa_watch_tick(void)
 {
-    size_t dead = 0;
     for (struct watched *w = first, *next; w; w = next) {
         next = w->next;
         if (w->is_dead && is_done(w))
             drop(w);
-        else
-            dead += (size_t)w->is_dead;
     }
-    for (struct watched *w = first, *next; w && dead > FAA_WATCH_DEAD_MAX; w = next) {
-        next = w->next;
-        if (w->is_dead) {
-            faa_warn("the spans of process %d are given up: too many dead ones wait", w->pid);
-            drop(w);
-            dead--;
-        }
-    }
-    return dead > 0;
+    return dead_count > 0;
 }
 
 // Those that died just now, and are not known to have.

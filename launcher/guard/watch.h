@@ -10,16 +10,16 @@
 #include <sys/types.h>
 
 enum {
-    FAA_WATCH_MAX = 512, ///< Processes at a time; the next ones wait at the socket.
-    FAA_WATCH_DEAD_MAX =
-        64,                ///< Dead ones that still have something to send; the oldest goes first.
-    FAA_WATCH_TICK_MS = 50 ///< How often faa_watch_tick is to be called while it says so.
+    FAA_WATCH_MAX = 512,     ///< Processes at a time.
+    FAA_WATCH_DEAD_MAX = 64, ///< Dead ones that still have something to send.
+    FAA_WATCH_TICK_MS = 50   ///< How often faa_watch_tick is to be called while it says so.
 };
 
 /// `config` must live as long as the guard; each process has its own resource.
 void faa_watch_init(const struct faa_exporter_config *config);
 
-/// True while nothing more can be accepted.
+/// True while there are as many as that. The next ones wait at the socket, with what they have to
+/// say, whether they live or not; where too many do, they find no guard and export by themselves.
 int faa_watch_is_full(void);
 
 /// Accepts what waits at the listening socket.
