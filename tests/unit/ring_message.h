@@ -66,8 +66,9 @@ static inline struct faa_ring *new_ring(int *fd)
 static inline long next_sequence(const struct faa_ring *ring, struct faa_ring_cursor *cursor,
                                  int rescue)
 {
+    struct faa_ring_cursor end = faa_ring_end(ring);
     size_t size;
-    const struct message *m = faa_ring_next(ring, cursor, &size, rescue);
+    const struct message *m = faa_ring_next(ring, cursor, &size, rescue ? &end : NULL);
     if (!m)
         return -1;
     check_message(m, size);
