@@ -157,7 +157,8 @@ new-instrumentor: ## The skeleton for one more library: make new-instrumentor NA
 
 # tests/unit/test_*.c are Check suites; tests/fuzz/fuzz_*.c are libFuzzer targets, whose corpora a
 # small driver replays.
-UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
+             $(patsubst tests/model/%.c,$(BUILD)/tests/%,$(wildcard tests/model/test_*.c))
 FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 60
 
@@ -174,6 +175,24 @@ $(BUILD)/tests/test_%: $(OBJ)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCH
 $(BUILD)/tests/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(CORE) | $(UV)
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) $^ $(EXPORT_LIBS) -o $@
+
+# tests/model runs the lock-free sources through all interleavings (explore.h): by the calls that the
+# compiler makes for -fsanitize=thread, without that sanitizer's library, and without any other one.
+# Nothing is inlined, so that one place in the source is one in the program.
+MODEL_OBJS = $(patsubst %.c,$(OBJ)/model/%.o,$(filter-out tests/model/test_%,$(wildcard tests/model/*.c)) \
+               preload/base/clock.c preload/base/random.c preload/ring/memfd.c)
+
+$(OBJ)/model/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -I. -Ipreload -c $< -o $@
+
+$(OBJ)/model/tests/model/test_%.o: tests/model/test_%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Og -fno-inline -fsanitize=thread -I. -Ipreload -c $< -o $@
+
+$(BUILD)/tests/test_model_%: $(OBJ)/model/tests/model/test_model_%.o $(MODEL_OBJS)
+	@mkdir -p $(@D)
+	$(CC) $^ $(CHECK_LIBS) -o $@
 
 .PHONY: test test-unit test-e2e test-matrix
 test: ## Install what is missing, build, run every test; ends with "N passed, N failed"
