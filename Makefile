@@ -166,13 +166,13 @@ TEST_OBJS = $(foreach d,unit fuzz,$(call sources,tests/$d))
 
 $(TEST_OBJS): $(OBJ)/%.o: %.c | $(PROTO_C)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(SANFLAGS) -I. -Ipreload -isystem $(GEN) -c $< -o $@
+	$(CC) $(ALL_CFLAGS) $(SANFLAGS) -I. -Ipreload -Ilauncher -isystem $(GEN) -c $< -o $@
 
 $(BUILD)/tests/test_%: $(OBJ)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCHER_OBJS)) $(CORE) | $(UV)
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) $^ $(CHECK_LIBS) $(EXPORT_LIBS) -o $@
 
-$(BUILD)/tests/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(CORE) | $(UV)
+$(BUILD)/tests/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(OBJ)/launcher/guard/report.o $(CORE) | $(UV)
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) $^ $(EXPORT_LIBS) -o $@
 
@@ -223,8 +223,9 @@ test-programs: $(UNIT_TESTS) $(FUZZERS)
 fuzz: $(PROTO_C) $(UV) ## Fuzz one parser for FUZZ_SECONDS, e.g. make fuzz TARGET=url
 	@mkdir -p $(BUILD)/fuzz/$(TARGET)
 	clang -std=c11 -D_GNU_SOURCE -DFAA_VERSION='"$(VERSION)"' -g -O1 \
-	    -fsanitize=fuzzer,address,undefined -Ipreload -isystem $(GEN) tests/fuzz/fuzz_$(TARGET).c \
-	    $(wildcard preload/base/*.c preload/span/*.c preload/ring/*.c preload/export/*.c) \
+	    -fsanitize=fuzzer,address,undefined -Ipreload -Ilauncher -isystem $(GEN) tests/fuzz/fuzz_$(TARGET).c \
+	    $(filter-out $(if $(filter ring,$(TARGET)),preload/ring/ring.c),$(wildcard preload/base/*.c preload/span/*.c preload/ring/*.c preload/export/*.c)) \
+	    launcher/guard/report.c \
 	    $(PROTO_C) $(EXPORT_LIBS) -o $(BUILD)/fuzz/fuzz_$(TARGET)
 	$(BUILD)/fuzz/fuzz_$(TARGET) -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/$(TARGET) \
 	    tests/fuzz/corpus/$(TARGET)

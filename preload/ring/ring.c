@@ -175,6 +175,8 @@ void *faa_ring_reserve(struct faa_ring *ring, size_t size)
         // the one loaded next, so that head - tail cannot be negative.
         uint64_t tail = atomic_load_explicit(&ring->shared->tail, memory_order_acquire);
         head = atomic_load_explicit(&ring->shared->head, memory_order_relaxed);
+        if (head % FAA_RING_ALIGN != 0)
+            return NULL; // Damaged: a header could reach over the end of the mapping.
         uint64_t to_end = ring->capacity - offset_of(ring, head);
         padding = need > to_end ? to_end : 0;
         if (head + padding + need - tail > ring->capacity) {
