@@ -76,6 +76,7 @@ static void put_word(void *memory, size_t size, uint64_t where, uint64_t value)
 
 static void put_record(struct process *p, uint64_t position, unsigned how, uint64_t value)
 {
+    position &= ~UINT64_C(15); // The tail may be anything by now.
     struct slot *slot = slot_at(p->ring, position);
     slot->size = (uint32_t)(how & 4 ? value : value % 512);
     slot->tag = (position ^ p->ring->cookie) | (how & 3);
