@@ -215,7 +215,10 @@ leak-check: all ## 100,000 calls of each client library leave nothing behind (AR
 kill-check: all ## Workers killed at random under load, 200 times: nothing is lost, nothing comes twice
 	@FAA_TEST_KILLS=$${FAA_TEST_KILLS:-200} BUILD=$(BUILD) tests/run e2e -s -k killed_at_random
 
-.PHONY: leak-check kill-check test-programs
+fork-check: all ## Forks by the thousand under load: nothing is lost, nothing comes twice, nothing hangs
+	@FAA_TEST_FORKS=$${FAA_TEST_FORKS:-5000} BUILD=$(BUILD) tests/run e2e --durations 0 -k test_forks.py
+
+.PHONY: leak-check kill-check fork-check test-programs
 test-programs: $(UNIT_TESTS) $(FUZZERS)
 
 # clang's libFuzzer on one target: make fuzz TARGET=url

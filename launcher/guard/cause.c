@@ -62,6 +62,8 @@ static int from_proc(int pidfd, pid_t pid)
 
 int faa_cause_find(int pidfd, pid_t pid)
 {
+    if (pidfd < 0)
+        return -1;
     int status = from_child(pidfd);
     if (status < 0)
         status = from_proc(pidfd, pid);

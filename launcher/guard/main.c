@@ -105,7 +105,7 @@ static int watch(pid_t command, int signals, int listener)
     for (;;) {
         int busy = faa_watch_tick();
         fds[0] = (struct pollfd){.fd = signals, .events = POLLIN};
-        fds[1] = (struct pollfd){.fd = listener, .events = POLLIN};
+        fds[1] = (struct pollfd){.fd = faa_watch_is_full() ? -1 : listener, .events = POLLIN};
         size_t n = faa_watch_poll(fds + 2);
         if (poll(fds, 2 + n, busy ? FAA_WATCH_TICK_MS : -1) < 0 && errno != EINTR)
             return status;

@@ -19,9 +19,10 @@
 struct watched {
     struct watched *next;
     pid_t pid;
-    int pidfd, connection; // connection: -1 once the offer has come.
-    int is_dead, status;   // status: -1 while it is not known.
-    uint64_t died_ns;      // Unix time.
+    int pidfd;           // -1: it was dead when we heard of it.
+    int connection;      // -1 once the offer has come.
+    int is_dead, status; // status: -1 while it is not known.
+    uint64_t died_ns;    // Unix time.
     // What was in progress when it died, and has to go into the ring yet.
     uint64_t in_progress[FAA_FLIGHTS_MAX / 64];
     struct faa_ring *ring;
@@ -55,34 +56,9 @@ static void drop(struct watched *w)
     faa_flights_free(w->flights);
     if (w->connection >= 0)
         close(w->connection);
-    close(w->pidfd);
+    if (w->pidfd >= 0)
+        close(w->pidfd);
     free(w);
-}
-
-void faa_watch_accept(int listener)
-{
-    while (count < FAA_WATCH_MAX) {
-        int process;
-        pid_t pid;
-        int connection = faa_guard_accept(listener, &process, &pid);
-        if (connection < 0)
-            return;
-        struct watched *w = calloc(1, sizeof(*w));
-        if (!w) {
-            close(connection);
-            close(process);
-            return;
-        }
-        w->pid = pid;
-        w->pidfd = process;
-        w->connection = connection;
-        w->status = -1;
-        struct watched **at = &first;
-        while (*at)
-            at = &(*at)->next;
-        *at = w;
-        count++;
-    }
 }
 
 // Maps what the process has offered and starts to export it. Returns 0 or -1.
@@ -184,6 +160,40 @@ static void bury(struct watched *w)
     find_flights(w);
     faa_exporter_rescue(w->exporter);
     report_flights(w);
+}
+
+int faa_watch_is_full(void)
+{
+    return count >= FAA_WATCH_MAX;
+}
+
+void faa_watch_accept(int listener)
+{
+    while (!faa_watch_is_full()) {
+        int process;
+        pid_t pid;
+        int connection = faa_guard_accept(listener, &process, &pid);
+        if (connection < 0)
+            return;
+        struct watched *w = calloc(1, sizeof(*w));
+        if (!w) {
+            close(connection);
+            if (process >= 0)
+                close(process);
+            return;
+        }
+        w->pid = pid;
+        w->pidfd = process;
+        w->connection = connection;
+        w->status = -1;
+        struct watched **at = &first;
+        while (*at)
+            at = &(*at)->next;
+        *at = w;
+        count++;
+        if (process < 0)
+            bury(w); // What it had to say lies in its connection.
+    }
 }
 
 size_t faa_watch_poll(struct pollfd *fds)

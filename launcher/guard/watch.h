@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 enum {
-    FAA_WATCH_MAX = 512, ///< Processes at a time; the next ones export by themselves.
+    FAA_WATCH_MAX = 512, ///< Processes at a time; the next ones wait at the socket.
     FAA_WATCH_DEAD_MAX =
         64,                ///< Dead ones that still have something to send; the oldest goes first.
     FAA_WATCH_TICK_MS = 50 ///< How often faa_watch_tick is to be called while it says so.
@@ -18,6 +18,9 @@ enum {
 
 /// `config` must live as long as the guard; each process has its own resource.
 void faa_watch_init(const struct faa_exporter_config *config);
+
+/// True while nothing more can be accepted.
+int faa_watch_is_full(void);
 
 /// Accepts what waits at the listening socket.
 void faa_watch_accept(int listener);

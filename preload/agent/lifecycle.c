@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "export/bell.h"
+#include "export/gate.h"
 #include "export/guard.h"
 #include "python/watch.h"
 #include "ring/flights.h"
@@ -27,7 +28,7 @@ enum { RING_BYTES = 2 << 20 };
 // Exit handlers take away what the exporter stands on: it must have come to rest before.
 enum { FINISH_MIN_MS = 100 };
 
-// It takes some milliseconds; longer only on a machine that hardly runs.
+// What a fork waits for takes some milliseconds; longer only on a machine that hardly runs.
 enum { FORK_MAX_MS = 500 };
 
 #define PATIENCE_NS 10000000000u
@@ -188,22 +189,27 @@ static void at_exit(void)
         faa_lifecycle_finish();
 }
 
-// The libraries' one-time initialisation, on the exporter's thread, is over when we fork.
+// The libraries' one-time initialisation, on the exporter's thread, is over when we fork, and the
+// thread is not within one of them.
 static void before_fork(void)
 {
     struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
-    atomic_store(&child_is_mute, e && faa_exporter_await_start(e, FORK_MAX_MS));
+    int is_starting = e && faa_exporter_await_start(e, FORK_MAX_MS);
+    int is_within = faa_gate_close(is_starting ? 0 : FORK_MAX_MS);
+    atomic_store(&child_is_mute, is_starting || is_within);
     faa_watch_hold();
 }
 
 static void in_parent(void)
 {
+    faa_gate_open();
     faa_watch_release();
 }
 
 // Only what is async-signal-safe: other threads of the parent may have held any lock.
 static void in_child(void)
 {
+    faa_gate_forget();
     faa_tracer_forget_ring();
     faa_baggage_forget_count();
     faa_sampler_after_fork();

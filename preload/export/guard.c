@@ -13,6 +13,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
 enum { DESCRIPTORS = 2, BACKLOG = 128 };
 
 static const char magic[8] = "faa-g 1";
@@ -120,19 +124,30 @@ int faa_guard_listen(char *name, size_t cap)
     return -1;
 }
 
+// The peer's pidfd; -1 when it is dead, was waited for, and the kernel has no more of it.
+static int open_peer(int fd, pid_t pid)
+{
+    int process;
+    socklen_t size = sizeof(process);
+    // Before Linux 6.5, by its number, which it may have given back.
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &process, &size) == 0)
+        return process;
+    return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
 int faa_guard_accept(int listener, int *process, pid_t *pid)
 {
-    struct ucred peer;
-    socklen_t size = sizeof(peer);
-    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
-        return -1;
-    *process = -1;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid())
-        *process = (int)syscall(SYS_pidfd_open, *pid = peer.pid, 0);
-    if (*process >= 0)
-        return fd;
-    close(fd);
+    int fd;
+    while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+        struct ucred peer;
+        socklen_t size = sizeof(peer);
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid()) {
+            *pid = peer.pid;
+            *process = open_peer(fd, peer.pid);
+            return fd;
+        }
+        close(fd);
+    }
     return -1;
 }
 

@@ -39,9 +39,9 @@ int faa_guard_lives(const char *name);
 /// its name in `name`, or -1 with errno.
 FAA_MUSTUSE int faa_guard_listen(char *name, size_t cap);
 
-/// Accepts one connection, of a process of the same user only. Returns a descriptor, and the
-/// process as a pidfd in `*process` and a number in `*pid`; or -1 when there is none to accept, or
-/// it was none of ours.
+/// Accepts one connection, of a process of the same user only; those of others are closed. Returns
+/// a descriptor, and the process as a pidfd in `*process`, -1 when it is dead and was waited for,
+/// and a number in `*pid`; or -1 when there is none to accept.
 FAA_MUSTUSE int faa_guard_accept(int listener, int *process, pid_t *pid);
 
 /// Reads the offer of a connection. Returns 0, or -1 when it is none.

@@ -2,6 +2,8 @@
 // curl's multi interface on a libuv loop, and on its own poll where descriptors are not safe.
 #include "export/loop.h"
 
+#include "export/gate.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -34,6 +36,14 @@ int faa_loop_no_atfork(void (*prepare)(void), void (*parent)(void), void (*child
     return 0;
 }
 
+static void socket_action(struct faa_loop *loop, curl_socket_t s, int flags)
+{
+    int running;
+    faa_gate_enter();
+    curl_multi_socket_action(loop->multi, s, flags, &running);
+    faa_gate_leave();
+}
+
 static void free_watch(uv_handle_t *handle)
 {
     free(handle->data);
@@ -42,12 +52,12 @@ static void free_watch(uv_handle_t *handle)
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = poll->data;
-    int running, flags = status < 0 ? CURL_CSELECT_ERR : 0;
+    int flags = status < 0 ? CURL_CSELECT_ERR : 0;
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
         flags |= CURL_CSELECT_OUT;
-    curl_multi_socket_action(watch->loop->multi, watch->socket, flags, &running);
+    socket_action(watch->loop, watch->socket, flags);
 }
 
 static struct watch *watch_new(struct faa_loop *loop, curl_socket_t s)
@@ -87,9 +97,7 @@ static int on_socket(CURL *easy, curl_socket_t s, int what, void *userp, void *s
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct faa_loop *loop = timer->data;
-    int running;
-    curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    socket_action(timer->data, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int on_curl_timer(CURLM *multi, long timeout_ms, void *userp)
@@ -145,7 +153,9 @@ void faa_loop_free(struct faa_loop *loop)
 {
     if (!loop)
         return;
+    faa_gate_enter();
     curl_multi_cleanup(loop->multi); // Closes kept connections, and their watches with them.
+    faa_gate_leave();
     if (loop->uses_uv) {
         uv_close((uv_handle_t *)&loop->timer, NULL);
         uv_close((uv_handle_t *)&loop->tick, NULL);
@@ -163,7 +173,9 @@ static void step(struct faa_loop *loop)
         return;
     }
     int running, fds = 0;
+    faa_gate_enter();
     curl_multi_perform(loop->multi, &running);
+    faa_gate_leave();
     if (running) {
         // Not curl_multi_poll: that reads a descriptor of its own, which may by now be the
         // application's. Without one, curl waits for a name to be resolved.
@@ -183,6 +195,21 @@ static int is_done(struct faa_loop *loop, CURLcode *result)
     return 1;
 }
 
+static CURLMcode add_handle(struct faa_loop *loop, CURL *easy)
+{
+    faa_gate_enter();
+    CURLMcode code = curl_multi_add_handle(loop->multi, easy);
+    faa_gate_leave();
+    return code;
+}
+
+static void remove_handle(struct faa_loop *loop, CURL *easy)
+{
+    faa_gate_enter();
+    curl_multi_remove_handle(loop->multi, easy);
+    faa_gate_leave();
+}
+
 CURLcode faa_loop_run(struct faa_loop *loop, CURL *easy, int (*give_up)(void *arg), void *arg)
 {
     CURLcode result = CURLE_ABORTED_BY_CALLBACK;
@@ -190,12 +217,12 @@ CURLcode faa_loop_run(struct faa_loop *loop, CURL *easy, int (*give_up)(void *ar
         uv_update_time(&loop->uv); // It stood still while the thread slept.
         uv_timer_start(&loop->tick, on_tick, FAA_LOOP_TICK_MS, FAA_LOOP_TICK_MS);
     }
-    if (curl_multi_add_handle(loop->multi, easy) != CURLM_OK)
+    if (add_handle(loop, easy) != CURLM_OK)
         result = CURLE_FAILED_INIT;
     else
         while (!is_done(loop, &result) && !give_up(arg))
             step(loop);
-    curl_multi_remove_handle(loop->multi, easy);
+    remove_handle(loop, easy);
     if (loop->uses_uv)
         uv_timer_stop(&loop->tick);
     return result;

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "export/answer.h"
 #include "export/endpoint.h"
+#include "export/gate.h"
 #include "export/loop.h"
 #include "export/transport.h"
 #include "span/sampler.h"
@@ -211,7 +212,9 @@ static CURLcode post(struct faa_sampling *s, int private_fds, int (*give_up)(voi
     }
     s->answer.curl_code = (int)code;
     faa_loop_free(loop);
+    faa_gate_enter();
     curl_easy_cleanup(easy);
+    faa_gate_leave();
     return code;
 }
 

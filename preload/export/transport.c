@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "export/endpoint.h"
+#include "export/gate.h"
 #include "export/gzip.h"
 #include "export/loop.h"
 #include "export/otlp.h"
@@ -112,7 +113,9 @@ struct faa_transport *faa_transport_new(const struct faa_exporter_config *config
 static void close_all(struct faa_transport *t)
 {
     faa_loop_free(t->loop);
+    faa_gate_enter();
     curl_easy_cleanup(t->easy);
+    faa_gate_leave();
     t->loop = NULL;
     t->easy = NULL;
 }
@@ -125,7 +128,9 @@ void faa_transport_free(struct faa_transport *t)
     curl_slist_free_all(t->http_headers);
     curl_slist_free_all(t->grpc_headers);
     free(t);
+    faa_gate_enter();
     curl_global_cleanup();
+    faa_gate_leave();
 }
 
 const char *faa_transport_endpoint(const struct faa_transport *t)

@@ -164,7 +164,8 @@ static void flush(void)
     explore_note(1);
 }
 
-// It is deaf to records, and must hear the flush.
+// It is deaf to records, and must hear the flush. What others have reserved and not committed holds
+// a flush up for a time, which there is none of here: no plan has both write.
 static void serve_flushes(void)
 {
     uint32_t received = 0, done = 0, wanted = (uint32_t)(plan.records[0] + plan.records[1]);
@@ -247,7 +248,6 @@ static const struct plan {
     {&records_wake, {1, 1}, SEQUENTIAL | SLOW},
     {&records_wake, {1, 1}, LARGE},
     {&records_wake, {2, 1}, LARGE | SEQUENTIAL},
-    {&flush_wakes, {1, 1}, EARLY_WAKEUP | LARGE},
     {&guard_leaves, {1, 0}, EARLY_WAKEUP | LARGE},
     {&guard_leaves, {2, 0}, LARGE},
 };

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """An application that has other processes: forked, spawned, run as commands."""
 
+import asyncio
 import multiprocessing
 import os
 import subprocess
@@ -55,11 +56,18 @@ def command(request: Request) -> JSONResponse:
     return JSONResponse({"child": int(child.stdout), "inherited": listing.stdout.split()})
 
 
+async def spawn(request: Request) -> JSONResponse:
+    """A command, started by the event loop."""
+    child = await asyncio.create_subprocess_exec("sh", "-c", "exit 3")
+    return JSONResponse({"status": await child.wait()})
+
+
 app = Starlette(
     routes=[
         Route("/ping", ping),
         Route("/fork", fork),
         Route("/process/{method}", process),
         Route("/command", command),
+        Route("/spawn", spawn),
     ]
 )
