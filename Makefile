@@ -209,6 +209,9 @@ test-e2e: all ## pytest against real servers and a real Jaeger (ARGS='-k name' f
 test-matrix: all ## The tests of servers and of clients over every set of libraries in tests/matrix (ARGS='-k name')
 	@FAA_TEST_MATRIX=$${FAA_TEST_MATRIX:-all} BUILD=$(BUILD) tests/run matrix $(ARGS)
 
+model-check: test-programs ## All interleavings of the lock-free parts, of the large scenarios too
+	@for t in $(BUILD)/tests/test_model_*; do FAA_TEST_MODEL=large $$t || exit 1; done
+
 leak-check: all ## 100,000 calls of each client library leave nothing behind (ARGS='-k redis')
 	@FAA_TEST_LEAK_CALLS=$${FAA_TEST_LEAK_CALLS:-100000} BUILD=$(BUILD) tests/run leaks $(ARGS)
 
@@ -218,7 +221,7 @@ kill-check: all ## Workers killed at random under load, 200 times: nothing is lo
 fork-check: all ## Forks by the thousand under load: nothing is lost, nothing comes twice, nothing hangs
 	@FAA_TEST_FORKS=$${FAA_TEST_FORKS:-5000} BUILD=$(BUILD) tests/run e2e --durations 0 -k test_forks.py
 
-.PHONY: leak-check kill-check fork-check test-programs
+.PHONY: model-check leak-check kill-check fork-check test-programs
 test-programs: $(UNIT_TESTS) $(FUZZERS)
 
 # clang's libFuzzer on one target: make fuzz TARGET=url
