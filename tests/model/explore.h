@@ -23,8 +23,8 @@
 // buffering, which C11 allows for relaxed accesses); the compiler's freedom to move plain stores
 // within a thread that is then killed; seq_cst and fences, which nobody here uses (a scenario that
 // meets one aborts, or does not link); another order of two stores to one location than that in
-// which they are made, where they may be unordered at all (EXPLORE_UNORDERED). A struct that a call returns straight into shared memory is
-// not seen, as the compiler announces no access there.
+// which they are made, where they may be unordered at all (EXPLORE_UNORDERED). A struct that a call
+// returns straight into shared memory is not seen, as the compiler announces no access there.
 #ifndef FAA_TESTS_MODEL_EXPLORE_H
 #define FAA_TESTS_MODEL_EXPLORE_H
 
@@ -100,6 +100,10 @@ void explore_checkpoint(uint64_t locals);
 /// on.
 void explore_join(unsigned threads);
 void explore_await_death(void);
+
+/// Takes a look at what lies at the address now, without a step, to see whether what the thread was
+/// told was true. Returns 0 when the thread is only told again what it has been through.
+int explore_peek(const void *address, size_t size, uint64_t *value);
 
 /// The scenario has failed.
 void explore_fail(const char *what);

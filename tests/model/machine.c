@@ -387,6 +387,15 @@ void explore_note(uint32_t value)
     running->noted = hash_mix(running->noted, value + 1u);
 }
 
+int explore_peek(const void *address, size_t size, uint64_t *value)
+{
+    int location = place_of((void *)(uintptr_t)address, size);
+    if (location < 0)
+        place_die("a look outside of all regions");
+    *value = value_at(location, now->memory.latest[location]);
+    return is_new && replayed == running->log_count;
+}
+
 void explore_checkpoint(uint64_t locals)
 {
     settle_write();

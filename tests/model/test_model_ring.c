@@ -12,6 +12,7 @@ static struct traffic {
     size_t sizes[PRODUCERS_MAX][RECORDS_MAX]; // 0: no more.
     int looks;                                // How often the consumer looks.
     int asks_for_use;                         // Producers ask how full the ring is.
+    int checks_refusals;
 } plan;
 
 static uint32_t message_of(uint32_t producer, uint32_t sequence)
@@ -36,12 +37,23 @@ static void commit_then_write(uint64_t *payload, size_t size, uint32_t message)
     write_message(payload, size, message);
 }
 
+// Of records of one size, so that there is no padding: a place was refused, and there was none.
+static void check_refusal(size_t size)
+{
+    uint64_t head, tail;
+    if (explore_peek((const void *)&header.head, sizeof(head), &head) &&
+        explore_peek((const void *)&header.tail, sizeof(tail), &tail))
+        EXPLORE_ASSERT(head - tail + span_of(size) > the_ring.capacity);
+}
+
 static void send_one(uint32_t message, size_t size)
 {
     uint64_t *payload = faa_ring_reserve(&the_ring, size);
     if (payload)
         publish(payload, size, message);
     explore_note((payload ? SENT : REFUSED) | message);
+    if (!payload && plan.checks_refusals)
+        check_refusal(size);
     if (plan.asks_for_use)
         EXPLORE_ASSERT(faa_ring_used(&the_ring) < UINT64_MAX / 2); // Not negative.
 }
@@ -182,7 +194,7 @@ static void check_killed(void)
 // ---- the scenarios ----------------------------------------------------------------------------
 
 enum {
-    SEQUENTIAL = 1,
+    SEQUENTIAL = 1, // Refusals are checked: else a thread may not know that there is room.
     EARLY_FAILURES = 2,
     ASKS_FOR_USE = 4,
     SLOW = 8,  // Not to find what is broken.
@@ -220,6 +232,7 @@ static struct explore_result run(size_t index, int broken_site)
 {
     const struct plan *p = &plans[index];
     plan = (struct traffic){.looks = p->looks, .asks_for_use = !!(p->flags & ASKS_FOR_USE)};
+    plan.checks_refusals = !!(p->flags & SEQUENTIAL);
     memcpy(plan.sizes, p->sizes, sizeof(plan.sizes));
     make_ring(p->capacity, p->capacity - 32);
     explore_weaken(broken_site);
