@@ -247,7 +247,6 @@ static const struct plan {
     {&records_wake, {2, 0}, EARLY_WAKEUP | SLOW},
     {&records_wake, {1, 1}, SEQUENTIAL | SLOW},
     {&records_wake, {1, 1}, LARGE},
-    {&records_wake, {2, 1}, LARGE | SEQUENTIAL},
     {&guard_leaves, {1, 0}, EARLY_WAKEUP | LARGE},
     {&guard_leaves, {2, 0}, LARGE},
 };
