@@ -162,7 +162,9 @@ UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/te
 FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 60
 
-TEST_OBJS = $(foreach d,unit fuzz,$(call sources,tests/$d))
+BENCH = $(BUILD)/tests/bench_exporter
+
+TEST_OBJS = $(foreach d,unit fuzz bench,$(call sources,tests/$d))
 
 $(TEST_OBJS): $(OBJ)/%.o: %.c | $(PROTO_C)
 	@mkdir -p $(@D)
@@ -193,6 +195,10 @@ $(OBJ)/model/tests/model/test_%.o: tests/model/test_%.c
 $(BUILD)/tests/test_model_%: $(OBJ)/model/tests/model/test_model_%.o $(MODEL_OBJS)
 	@mkdir -p $(@D)
 	$(CC) $^ $(CHECK_LIBS) -o $@
+
+$(BENCH): $(OBJ)/tests/bench/exporter.o $(CORE) | $(UV)
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS) $^ $(EXPORT_LIBS) -o $@
 
 .PHONY: test test-unit test-e2e test-matrix
 test: ## Install what is missing, build, run every test; ends with "N passed, N failed"
@@ -237,7 +243,7 @@ fuzz: $(PROTO_C) $(UV) ## Fuzz one parser for FUZZ_SECONDS, e.g. make fuzz TARGE
 	    tests/fuzz/corpus/$(TARGET)
 
 .PHONY: bench
-bench: all ## What tracing costs, as ratios side by side in one run
+bench: all $(BENCH) ## What tracing costs, as ratios side by side in one run
 	@BUILD=$(BUILD) tests/bench/run
 
 # ---- use --------------------------------------------------------------------------------------

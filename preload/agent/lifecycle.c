@@ -189,14 +189,16 @@ static void at_exit(void)
         faa_lifecycle_finish();
 }
 
-// The libraries' one-time initialisation, on the exporter's thread, is over when we fork, and the
-// thread is not within one of them.
+// The libraries' one-time initialisation, on the exporter's thread, is over when we fork: half of
+// it is of no use. Nor is the thread within one of them; where it is for long, at worst the child's
+// own exporter waits for a lock.
 static void before_fork(void)
 {
     struct faa_exporter *e = atomic_load_explicit(&exporter, memory_order_acquire);
     int is_starting = e && faa_exporter_await_start(e, FORK_MAX_MS);
-    int is_within = faa_gate_close(is_starting ? 0 : FORK_MAX_MS);
-    atomic_store(&child_is_mute, is_starting || is_within);
+    atomic_store(&child_is_mute, is_starting);
+    if (faa_gate_close(is_starting ? 0 : FORK_MAX_MS))
+        faa_debug("a fork, while the exporter is within its libraries");
     faa_watch_hold();
 }
 

@@ -159,6 +159,8 @@ static void rest(struct faa_exporter *e)
         doze(e, e->config.spool_dir ? FAA_BELL_BATCHING : FAA_BELL_DEAF, next_attempt(e));
         return;
     }
+    if (e->otlp && !waiting && !has_unread(e))
+        faa_otlp_trim(e->otlp);
     doze(e, FAA_BELL_IDLE, next_attempt(e));
     if (!has_unread(e))
         return;

@@ -16,6 +16,7 @@ enum {
     ARENA_SIZE = 16 << 20,
     ARENA_KEEP = 2 << 20,
     BUFFER_KEEP = 4 << 20,
+    BUFFER_STEP = 64 << 10,
     SCOPES_MAX = 32
 };
 
@@ -56,8 +57,8 @@ struct faa_otlp {
     struct attribute *resource;
     pb_pair **resource_pairs;
     char *arena;
-    size_t used;
-    uint8_t *buffer;
+    size_t used, touched; // touched: by the batches since the last trim.
+    uint8_t *buffer;      // A mapping: to free a large block changes how malloc gets the next ones.
     size_t capacity;
     unsigned count, scope_count;
     struct scope scopes[SCOPES_MAX];
@@ -127,6 +128,14 @@ struct faa_otlp *faa_otlp_new(const struct faa_exporter_config *config)
     return otlp;
 }
 
+static void free_buffer(struct faa_otlp *otlp)
+{
+    if (otlp->buffer)
+        munmap(otlp->buffer, otlp->capacity);
+    otlp->buffer = NULL;
+    otlp->capacity = 0;
+}
+
 void faa_otlp_free(struct faa_otlp *otlp)
 {
     if (!otlp)
@@ -135,7 +144,7 @@ void faa_otlp_free(struct faa_otlp *otlp)
         munmap(otlp->arena, ARENA_SIZE);
     free(otlp->resource);
     free(otlp->resource_pairs);
-    free(otlp->buffer);
+    free_buffer(otlp);
     free(otlp);
 }
 
@@ -333,11 +342,14 @@ static uint8_t *need_buffer(struct faa_otlp *otlp, size_t size)
     if (size > FAA_OTLP_MESSAGE_MAX)
         return NULL;
     if (size > otlp->capacity || (otlp->capacity > BUFFER_KEEP && size < BUFFER_KEEP / 2)) {
-        free(otlp->buffer);
-        otlp->capacity = size < 65536 ? 65536 : size;
-        otlp->buffer = malloc(otlp->capacity);
-        if (!otlp->buffer)
-            otlp->capacity = 0;
+        free_buffer(otlp);
+        size_t capacity = (size + BUFFER_STEP - 1) & ~(size_t)(BUFFER_STEP - 1);
+        void *made = mmap(NULL, capacity, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (made == MAP_FAILED)
+            return NULL;
+        otlp->buffer = made;
+        otlp->capacity = capacity;
     }
     return otlp->buffer;
 }
@@ -346,8 +358,18 @@ static void empty(struct faa_otlp *otlp)
 {
     if (otlp->used > ARENA_KEEP)
         madvise(otlp->arena + ARENA_KEEP, ARENA_SIZE - ARENA_KEEP, MADV_DONTNEED);
+    if (otlp->touched < otlp->used)
+        otlp->touched = otlp->used;
     otlp->used = 0;
     otlp->count = otlp->scope_count = 0;
+}
+
+void faa_otlp_trim(struct faa_otlp *otlp)
+{
+    if (otlp->touched)
+        madvise(otlp->arena, ARENA_SIZE, MADV_DONTNEED);
+    otlp->touched = 0;
+    free_buffer(otlp);
 }
 
 // The messages above the spans. Returns -1 when the arena has no room for them.

@@ -29,8 +29,12 @@ FAA_MUSTUSE int faa_otlp_add(struct faa_otlp *otlp, const void *record, size_t s
 unsigned faa_otlp_count(const struct faa_otlp *otlp);
 
 /// Encodes the batch and empties it. On 0, `*message` and `*len` are the encoded request (owned by
-/// otlp, valid until the next pack or free), with FAA_OTLP_HEADROOM writable bytes before it.
+/// otlp, valid until the next pack, trim or free), with FAA_OTLP_HEADROOM writable bytes before it.
 /// Returns -1 when there is no memory for it, or it is larger than FAA_OTLP_MESSAGE_MAX.
 FAA_MUSTUSE int faa_otlp_pack(struct faa_otlp *otlp, uint8_t **message, size_t *len);
+
+/// Gives back the memory that batches have needed: for when there will be none for a while. The
+/// batch must be empty. Costs little where there was none since the last time.
+void faa_otlp_trim(struct faa_otlp *otlp);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// How many spans a second the exporter drains, encodes and sends, on one core, to a local sink that
-// accepts everything. Prints spans per second of the exporter thread's CPU and of wall time.
+// How many spans a second the exporter drains, encodes and sends, on one core, and how many are
+// lost at a given rate: exporter URL. To a sink that accepts everything: exporter sink prints its
+// port.
 #include "export/bell.h"
 #include "export/exporter.h"
 #include "ring/ring.h"
@@ -16,7 +17,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SPANS = 1000000, RING_BYTES = 2 << 20 };
+enum {
+    SPANS = 1000000,
+    RING_BYTES = 2 << 20, // As in an application.
+    RATE = 300000,        // A second: what the exporter must be able to send.
+    SECONDS = 3
+};
 
 static void die(const char *what)
 {
@@ -56,29 +62,29 @@ static int serve_one(int fd)
     return write(fd, answer, sizeof(answer) - 1) == (ssize_t)sizeof(answer) - 1;
 }
 
-// A sink in a process of its own; returns its port.
-static unsigned start_sink(void)
+// Serves one connection at a time, each in a process of its own, for as long as the caller lives.
+static void sink(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGCHLD, SIG_IGN);
     if (listener < 0 || bind(listener, (struct sockaddr *)&address, size) || listen(listener, 8) ||
         getsockname(listener, (struct sockaddr *)&address, &size))
         die("sink");
-    pid_t pid = fork();
-    if (pid < 0)
-        die("fork");
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        for (;;) {
-            int fd = accept(listener, NULL, NULL);
+    printf("%u\n", ntohs(address.sin_port));
+    fflush(stdout);
+    for (;;) {
+        int fd = accept(listener, NULL, NULL);
+        if (fork() == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
             while (fd >= 0 && serve_one(fd)) {
             }
-            close(fd);
+            _exit(0);
         }
+        close(fd);
     }
-    close(listener);
-    return ntohs(address.sin_port);
 }
 
 // The SERVER span of a request with what it tells by default.
@@ -98,18 +104,18 @@ static void typical(struct record_builder *b)
     builder_int(b, 0, FAA_KEY_FAA_EVENT_LOOP_BUSY_US, 412);
 }
 
-static void put(struct faa_ring *ring, struct record_builder *b, unsigned number)
+// As an application's thread does it. Returns 0, or -1 when the ring is full.
+static int put(struct faa_ring *ring, struct record_builder *b, unsigned number)
 {
-    void *place;
-    while (!(place = faa_ring_reserve(ring, b->u.head.size))) {
-        faa_bell_ring(faa_ring_bell(ring));
-        nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    void *place = faa_ring_reserve(ring, b->u.head.size);
+    if (place) {
+        memcpy(b->u.head.span_id, &number, sizeof(number));
+        memcpy(place, b, b->u.head.size);
+        faa_ring_commit(ring, place);
     }
-    memcpy(b->u.head.span_id, &number, sizeof(number));
-    memcpy(place, b, b->u.head.size);
-    faa_ring_commit(ring, place);
     if (faa_bell_is_idle(faa_ring_bell(ring)) || faa_ring_used(ring) > RING_BYTES / 2)
         faa_bell_ring(faa_ring_bell(ring));
+    return place ? 0 : -1;
 }
 
 static double wall(void)
@@ -145,14 +151,54 @@ static double cpu_of(const char *name)
     return seconds;
 }
 
-int main(void)
+static void print_row(const char *what, double value, int digits, const char *unit)
 {
-    char url[64];
+    printf("agent: %-60s %*.*f%s\n", what, 12 - (int)strlen(unit), digits, value, unit);
+}
+
+// As many as it takes: the producer waits where the ring is full.
+static int measure_throughput(struct faa_exporter *exporter, struct faa_ring *ring,
+                              struct record_builder *record)
+{
+    double begin = wall(), cpu = cpu_of("faa-export");
+    for (unsigned i = 0; i < SPANS; i++)
+        while (put(ring, record, i + 1))
+            nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    while (faa_exporter_flush(exporter, 60000)) {
+    }
+    cpu = cpu_of("faa-export") - cpu;
+    double seconds = wall() - begin;
+    uint64_t sent = faa_exporter_counts(exporter).exported;
+    print_row("spans sent per second of its thread's CPU (300000 or more)", (double)sent / cpu, 0,
+              "");
+    print_row("the same of wall time, with producer and sink", (double)sent / seconds, 0, "");
+    return sent == SPANS ? 0 : 1;
+}
+
+// At a steady rate, and nobody waits.
+static void measure_drops(struct faa_exporter *exporter, struct faa_ring *ring,
+                          struct record_builder *record)
+{
+    unsigned offered = 0, dropped = 0;
+    double begin = wall(), now;
+    while ((now = wall() - begin) < SECONDS) {
+        for (; offered < now * RATE; offered++)
+            dropped += put(ring, record, SPANS + offered) != 0;
+        nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+    }
+    while (faa_exporter_flush(exporter, 60000)) {
+    }
+    char what[64];
+    snprintf(what, sizeof(what), "of %u a second for %u s, dropped", RATE, SECONDS);
+    print_row(what, 100.0 * dropped / offered, 2, "%");
+}
+
+int main(int argc, char **argv)
+{
     struct record_builder record;
     struct faa_resource_attribute service = {.key = "service.name", .value = "bench"};
     struct faa_exporter_config config = {
         .otlp = 1,
-        .endpoint = url,
         .protocol = FAA_PROTOCOL_HTTP,
         .timeout_ms = 10000,
         .schedule_delay_ms = 5000,
@@ -162,25 +208,23 @@ int main(void)
         .resource = &service,
         .resource_count = 1,
     };
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u", start_sink());
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s URL|sink\n", argv[0]);
+        return 2;
+    }
+    if (strcmp(argv[1], "sink") == 0)
+        sink();
+    config.endpoint = argv[1];
     struct faa_ring *ring = faa_ring_new(RING_BYTES, NULL);
     struct faa_exporter *exporter = ring ? faa_exporter_start(&config, ring) : NULL;
     if (!exporter || faa_exporter_await_start(exporter, 10000))
         die("exporter");
     typical(&record);
-    double begin = wall(), cpu = cpu_of("faa-export");
-    for (unsigned i = 0; i < SPANS; i++)
-        put(ring, &record, i + 1);
-    while (faa_exporter_flush(exporter, 60000)) {
-    }
-    cpu = cpu_of("faa-export") - cpu;
-    double seconds = wall() - begin;
-    struct faa_exporter_counts counts = faa_exporter_counts(exporter);
-    printf("%u spans of %u bytes: %llu exported, %llu dropped\n", SPANS, record.u.head.size,
-           (unsigned long long)counts.exported, (unsigned long long)counts.dropped);
-    printf("the exporter's thread, spans per second of its CPU     %10.0f\n", SPANS / cpu);
-    printf("with producer and sink on the other core, wall time    %10.0f\n", SPANS / seconds);
+    printf("spans of a request, records of %u bytes, batches of 512, HTTP to a local sink\n",
+           record.u.head.size);
+    int rc = measure_throughput(exporter, ring, &record);
+    measure_drops(exporter, ring, &record);
     faa_exporter_stop(exporter);
     faa_ring_free(ring);
-    return counts.exported == SPANS ? 0 : 1;
+    return rc;
 }

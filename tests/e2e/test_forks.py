@@ -26,8 +26,13 @@ ALONE: dict[str, Any] = {"agent": "preload"}
 GUARD: dict[str, Any] = {"agent": "launcher", "options": ["--guard"]}
 BY = pytest.mark.parametrize("by", [ALONE, GUARD], ids=["alone", "guard"])
 
-# An exporter that sends as often as it can: forks meet it in the midst of it.
-BUSY = {"OTEL_BSP_SCHEDULE_DELAY": "1", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "8"}
+# An exporter that sends as often as it can: forks meet it in the midst of it. What ends on a busy
+# machine may take its time.
+BUSY = {
+    "OTEL_BSP_SCHEDULE_DELAY": "1",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "8",
+    "FAA_FLUSH_TIMEOUT": "30000",
+}
 
 pytestmark = pytest.mark.timeout(scaled(60 + FORKS))
 

@@ -343,6 +343,36 @@ START_TEST(many_scopes_end_a_batch)
 }
 END_TEST
 
+static long resident_pages(void)
+{
+    long total, resident = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    ck_assert_int_eq(fscanf(statm, "%ld %ld", &total, &resident), 2);
+    fclose(statm);
+    return resident;
+}
+
+START_TEST(what_a_batch_needed_is_given_back)
+{
+    uint8_t *message;
+    size_t len;
+    builder_begin(&builders[0], FAA_KIND_SERVER, 1, 2, 3, 0, 5, "GET /", "fastapi");
+    builder_str(&builders[0], 0, FAA_KEY_URL_PATH, "/items/7");
+    faa_otlp_trim(otlp); // Of nothing.
+    for (int i = 0; i < 8000; i++)
+        add(&builders[0]);
+    ck_assert_int_eq(faa_otlp_pack(otlp, &message, &len), 0);
+    long before = resident_pages();
+    faa_otlp_trim(otlp);
+    // What is larger is given back by pack itself; this is the rest of it, and the message.
+    ck_assert_int_lt(resident_pages(), before - (2 << 20) / 4096);
+    add(&builders[0]);
+    pack();
+    ck_assert_uint_eq(scope(0)->n_spans, 1);
+    ck_assert_str_eq(scope(0)->spans[0]->name, "GET /");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("otlp");
@@ -357,6 +387,7 @@ int main(void)
     tcase_add_test(tests, damaged_records_are_refused_and_leave_the_batch_whole);
     tcase_add_test(tests, a_full_batch_says_so_and_packs);
     tcase_add_test(tests, many_scopes_end_a_batch);
+    tcase_add_test(tests, what_a_batch_needed_is_given_back);
     Suite *suite = suite_create("otlp");
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
