@@ -158,7 +158,8 @@ new-instrumentor: ## The skeleton for one more library: make new-instrumentor NA
 
 # tests/unit/test_*.c are Check suites; tests/fuzz/fuzz_*.c are libFuzzer targets, whose corpora a
 # small driver replays.
-UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+UNIT_TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
+             $(patsubst tests/model/%.c,$(BUILD)/tests/%,$(wildcard tests/model/test_*.c))
 FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 60
 
@@ -168,15 +169,33 @@ TEST_OBJS = $(foreach d,unit fuzz bench,$(call sources,tests/$d))
 
 $(TEST_OBJS): $(OBJ)/%.o: %.c | $(PROTO_C)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(SANFLAGS) -I. -Ipreload -isystem $(GEN) -c $< -o $@
+	$(CC) $(ALL_CFLAGS) $(SANFLAGS) -I. -Ipreload -Ilauncher -isystem $(GEN) -c $< -o $@
 
 $(BUILD)/tests/test_%: $(OBJ)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCHER_OBJS)) $(CORE) | $(UV)
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) $^ $(CHECK_LIBS) $(EXPORT_LIBS) -o $@
 
-$(BUILD)/tests/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(CORE) | $(UV)
+$(BUILD)/tests/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(OBJ)/launcher/guard/report.o $(CORE) | $(UV)
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) $^ $(EXPORT_LIBS) -o $@
+
+# tests/model runs the lock-free sources through all interleavings (explore.h): by the calls that the
+# compiler makes for -fsanitize=thread, without that sanitizer's library, and without any other one.
+# Nothing is inlined, so that one place in the source is one in the program.
+MODEL_OBJS = $(patsubst %.c,$(OBJ)/model/%.o,$(filter-out tests/model/test_%,$(wildcard tests/model/*.c)) \
+               preload/base/clock.c preload/base/random.c preload/ring/memfd.c)
+
+$(OBJ)/model/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -I. -Ipreload -c $< -o $@
+
+$(OBJ)/model/tests/model/test_%.o: tests/model/test_%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Og -fno-inline -fsanitize=thread -I. -Ipreload -c $< -o $@
+
+$(BUILD)/tests/test_model_%: $(OBJ)/model/tests/model/test_model_%.o $(MODEL_OBJS)
+	@mkdir -p $(@D)
+	$(CC) $^ $(CHECK_LIBS) -o $@
 
 $(BENCH): $(OBJ)/tests/bench/exporter.o $(CORE) | $(UV)
 	@mkdir -p $(@D)
@@ -197,6 +216,9 @@ test-e2e: all ## pytest against real servers and a real Jaeger (ARGS='-k name' f
 test-matrix: all ## The tests of servers and of clients over every set of libraries in tests/matrix (ARGS='-k name')
 	@FAA_TEST_MATRIX=$${FAA_TEST_MATRIX:-all} BUILD=$(BUILD) tests/run matrix $(ARGS)
 
+model-check: test-programs ## All interleavings of the lock-free parts, of the large scenarios too
+	@for t in $(BUILD)/tests/test_model_*; do FAA_TEST_MODEL=large $$t || exit 1; done
+
 leak-check: all ## 100,000 calls of each client library leave nothing behind (ARGS='-k redis')
 	@FAA_TEST_LEAK_CALLS=$${FAA_TEST_LEAK_CALLS:-100000} BUILD=$(BUILD) tests/run leaks $(ARGS)
 
@@ -206,7 +228,7 @@ kill-check: all ## Workers killed at random under load, 200 times: nothing is lo
 fork-check: all ## Forks by the thousand under load: nothing is lost, nothing comes twice, nothing hangs
 	@FAA_TEST_FORKS=$${FAA_TEST_FORKS:-5000} BUILD=$(BUILD) tests/run e2e --durations 0 -k test_forks.py
 
-.PHONY: leak-check kill-check fork-check test-programs
+.PHONY: model-check leak-check kill-check fork-check test-programs
 test-programs: $(UNIT_TESTS) $(FUZZERS)
 
 # clang's libFuzzer on one target: make fuzz TARGET=url
@@ -214,8 +236,9 @@ test-programs: $(UNIT_TESTS) $(FUZZERS)
 fuzz: $(PROTO_C) $(UV) ## Fuzz one parser for FUZZ_SECONDS, e.g. make fuzz TARGET=url
 	@mkdir -p $(BUILD)/fuzz/$(TARGET)
 	clang -std=c11 -D_GNU_SOURCE -DFAA_VERSION='"$(VERSION)"' -g -O1 \
-	    -fsanitize=fuzzer,address,undefined -Ipreload -isystem $(GEN) tests/fuzz/fuzz_$(TARGET).c \
-	    $(wildcard preload/base/*.c preload/span/*.c preload/ring/*.c preload/export/*.c) \
+	    -fsanitize=fuzzer,address,undefined -Ipreload -Ilauncher -isystem $(GEN) tests/fuzz/fuzz_$(TARGET).c \
+	    $(filter-out $(if $(filter ring,$(TARGET)),preload/ring/ring.c),$(wildcard preload/base/*.c preload/span/*.c preload/ring/*.c preload/export/*.c)) \
+	    launcher/guard/report.c \
 	    $(PROTO_C) $(EXPORT_LIBS) -o $(BUILD)/fuzz/fuzz_$(TARGET)
 	$(BUILD)/fuzz/fuzz_$(TARGET) -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/$(TARGET) \
 	    tests/fuzz/corpus/$(TARGET)

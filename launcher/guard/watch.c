@@ -23,7 +23,8 @@ struct watched {
     int connection;      // -1 once the offer has come.
     int is_dead, status; // status: -1 while it is not known.
     uint64_t died_ns;    // Unix time.
-    int next_flight;     // Of those that go into the ring.
+    // What was in progress when it died, and has to go into the ring yet.
+    uint64_t in_progress[FAA_FLIGHTS_MAX / 64];
     struct faa_ring *ring;
     struct faa_flights *flights;
     struct faa_exporter *exporter;
@@ -116,24 +117,42 @@ static int is_replaced(const struct watched *w, int slot, const void *record)
     return 0;
 }
 
+// Before the exporter skips anything: the ring cannot tell afterwards what was not committed.
+static void find_flights(struct watched *w)
+{
+    for (int slot = 0; slot < FAA_FLIGHTS_MAX; slot++) {
+        size_t size;
+        const void *record = faa_flights_look(w->flights, slot, w->ring, &size);
+        if (record && size >= sizeof(struct faa_record) && !is_replaced(w, slot, record))
+            w->in_progress[slot / 64] |= UINT64_C(1) << slot % 64;
+    }
+}
+
+// Returns 0, or -1 when there is no room for it now.
+static int report_flight(struct watched *w, int slot)
+{
+    _Alignas(8) char copy[FAA_FLIGHT_SIZE_MAX], out[FAA_REPORT_MAX];
+    size_t size = faa_flights_copy(w->flights, slot, copy);
+    size_t n = faa_report_make(copy, size, w->died_ns, faa_cause_name(w->status), out);
+    void *place = n ? faa_ring_reserve(w->ring, n) : NULL;
+    if (place) {
+        memcpy(place, out, n);
+        faa_ring_commit(w->ring, place);
+        faa_bell_ring(faa_ring_bell(w->ring));
+    }
+    return n && !place ? -1 : 0;
+}
+
 // Puts what was in progress into the ring, as far as there is room. Returns true when all of it is.
 static int report_flights(struct watched *w)
 {
-    _Alignas(8) char out[FAA_REPORT_MAX];
-    for (; w->next_flight < FAA_FLIGHTS_MAX; w->next_flight++) {
-        size_t size;
-        const void *record = faa_flights_look(w->flights, w->next_flight, w->ring, &size);
-        if (!record || size < sizeof(struct faa_record) || is_replaced(w, w->next_flight, record))
+    for (int slot = 0; slot < FAA_FLIGHTS_MAX; slot++) {
+        uint64_t *bits = &w->in_progress[slot / 64], bit = UINT64_C(1) << slot % 64;
+        if (!(*bits & bit))
             continue;
-        size_t n = faa_report_make(record, size, w->died_ns, faa_cause_name(w->status), out);
-        void *place = n ? faa_ring_reserve(w->ring, n) : NULL;
-        if (n && !place)
+        if (report_flight(w, slot))
             return 0;
-        if (place) {
-            memcpy(place, out, n);
-            faa_ring_commit(w->ring, place);
-            faa_bell_ring(faa_ring_bell(w->ring));
-        }
+        *bits &= ~bit;
     }
     return 1;
 }
@@ -156,6 +175,7 @@ static void bury(struct watched *w)
     if (w->status < 0)
         w->status = faa_cause_find(w->pidfd, w->pid);
     faa_debug("process %d ended: %s", w->pid, faa_cause_name(w->status));
+    find_flights(w);
     faa_exporter_rescue(w->exporter);
     report_flights(w);
 }

@@ -43,10 +43,11 @@ struct faa_exporter {
     _Atomic uint32_t flush_wanted, flush_done, started;
     _Atomic uint64_t flush_deadline;         // Monotonic ns.
     _Atomic int stopping, parked, flush_cut; // flush_cut: the last flush ran out of time.
-    _Atomic int rescuing;                    // The ring's producers are dead.
+    _Atomic int rescuing;                    // The ring's producers are dead, and `dead` is set.
     _Atomic int busy;                        // A batch waits for its next attempt.
     _Atomic uint64_t printed_spans, damaged; // Counted here and not by the sender.
     struct faa_sender *_Atomic sender;       // Made by the thread.
+    struct faa_ring_cursor dead;             // Behind what they reserved. Written once.
 
     // The thread's own from here on.
     int private_fds;
@@ -82,8 +83,9 @@ static int parked(struct faa_exporter *e)
 static const void *next_record(const struct faa_exporter *e, struct faa_ring_cursor *cursor,
                                size_t *size)
 {
-    int rescue = atomic_load_explicit(&e->rescuing, memory_order_relaxed);
-    return faa_ring_next(e->ring, cursor, size, rescue);
+    // Acquire pairs with the release in faa_exporter_rescue.
+    int rescuing = atomic_load_explicit(&e->rescuing, memory_order_acquire);
+    return faa_ring_next(e->ring, cursor, size, rescuing ? &e->dead : NULL);
 }
 
 static int has_unread(const struct faa_exporter *e)
@@ -468,7 +470,8 @@ void faa_exporter_park(struct faa_exporter *e)
 
 void faa_exporter_rescue(struct faa_exporter *e)
 {
-    atomic_store_explicit(&e->rescuing, 1, memory_order_relaxed);
+    e->dead = faa_ring_end(e->ring);
+    atomic_store_explicit(&e->rescuing, 1, memory_order_release);
     faa_bell_wake(e->bell);
 }
 

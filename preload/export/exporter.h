@@ -85,7 +85,7 @@ FAA_MUSTUSE int faa_exporter_flush(struct faa_exporter *exporter, uint32_t timeo
 void faa_exporter_park(struct faa_exporter *exporter);
 
 /// The process that fills this attached ring is dead: what it has reserved and not committed is
-/// passed over from now on.
+/// passed over from now on. What is reserved later, by who calls this, is not. Once only.
 void faa_exporter_rescue(struct faa_exporter *exporter);
 
 /// True when there is nothing left to send, nor any attempt to repeat.

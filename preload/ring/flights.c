@@ -132,3 +132,13 @@ const void *faa_flights_look(const struct faa_flights *flights, int slot,
         return NULL;
     return state == LANDING && faa_ring_has_passed(ring, s->position) ? NULL : s->payload;
 }
+
+size_t faa_flights_copy(const struct faa_flights *flights, int slot, void *payload)
+{
+    const struct slot *s = &flights->shared->slots[slot];
+    size_t size = *(const volatile uint32_t *)&s->size; // Once: it may change after the check.
+    if (size > FAA_FLIGHT_SIZE_MAX)
+        return 0;
+    memcpy(payload, s->payload, size);
+    return size;
+}

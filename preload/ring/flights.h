@@ -40,8 +40,11 @@ void faa_flights_land(struct faa_flights *flights, int slot, uint64_t position);
 void faa_flights_drop(struct faa_flights *flights, int slot);
 
 /// The payload of a published slot of a dead process, or NULL when there is none, or its record is
-/// in `ring`, or was taken out of it.
+/// in `ring`, or was taken out of it. Asked before what is in the ring uncommitted is skipped.
 const void *faa_flights_look(const struct faa_flights *flights, int slot,
                              const struct faa_ring *ring, size_t *size);
+
+/// Copies the payload of such a slot, which is another process's memory. Returns its size.
+size_t faa_flights_copy(const struct faa_flights *flights, int slot, void *payload);
 
 #endif

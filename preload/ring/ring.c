@@ -17,7 +17,8 @@ enum {
     CAPACITY_MIN = 64 * 1024,
     CAPACITY_MAX = 1024 * 1024 * 1024,
     DATA_AT = 4096, // Of the records, from the start of the mapping.
-    CACHE_LINE = 64
+    CACHE_LINE = 64,
+    LOOKS_MAX = 16 // At a ring that seems to be full.
 };
 
 #define MAGIC 0x31676e6972616166u // "faaring1" where the low byte comes first.
@@ -167,22 +168,32 @@ void *faa_ring_reserve(struct faa_ring *ring, size_t size)
     if (size == 0 || size > ring->capacity / 4)
         return NULL;
     uint64_t need = span_of(size), head, padding;
-    do {
+    int looks = 0;
+    for (;;) {
         // Acquire pairs with the release store in faa_ring_release: the consumer has read what
         // lies before the tail when we write there. The head it had seen by then is not after
         // the one loaded next, so that head - tail cannot be negative.
         uint64_t tail = atomic_load_explicit(&ring->shared->tail, memory_order_acquire);
         head = atomic_load_explicit(&ring->shared->head, memory_order_relaxed);
+        if (head % FAA_RING_ALIGN != 0)
+            return NULL; // Damaged: a header could reach over the end of the mapping.
         uint64_t to_end = ring->capacity - offset_of(ring, head);
         padding = need > to_end ? to_end : 0;
-        if (head + padding + need - tail > ring->capacity)
-            return NULL;
+        if (head + padding + need - tail > ring->capacity) {
+            // A thread that was held up between the two loads may see a ring that never was so
+            // full: it is full when the consumer has not moved meanwhile.
+            if (++looks == LOOKS_MAX ||
+                atomic_load_explicit(&ring->shared->tail, memory_order_relaxed) == tail)
+                return NULL;
+            continue;
+        }
         // Relaxed would do for a live reader, which trusts tags and not the head. Release pairs
         // with the acquire load of the head in faa_ring_next: whoever sees room taken also sees
         // the records that this thread had made before.
-    } while (!atomic_compare_exchange_weak_explicit(&ring->shared->head, &head,
-                                                    head + padding + need, memory_order_release,
-                                                    memory_order_relaxed));
+        if (atomic_compare_exchange_weak_explicit(&ring->shared->head, &head, head + padding + need,
+                                                  memory_order_release, memory_order_relaxed))
+            break;
+    }
     if (padding)
         slot_write(ring, head, padding - sizeof(struct slot), PADDING);
     return slot_write(ring, head + padding, size, RESERVED) + 1;
@@ -246,8 +257,14 @@ struct faa_ring_cursor faa_ring_begin(const struct faa_ring *ring)
         atomic_load_explicit(&ring->shared->tail, memory_order_relaxed)};
 }
 
+struct faa_ring_cursor faa_ring_end(const struct faa_ring *ring)
+{
+    return (struct faa_ring_cursor){
+        atomic_load_explicit(&ring->shared->head, memory_order_acquire)};
+}
+
 const void *faa_ring_next(const struct faa_ring *ring, struct faa_ring_cursor *cursor, size_t *size,
-                          int rescue)
+                          const struct faa_ring_cursor *dead)
 {
     // Acquire pairs with the release of the head in faa_ring_reserve.
     uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_acquire);
@@ -255,6 +272,9 @@ const void *faa_ring_next(const struct faa_ring *ring, struct faa_ring_cursor *c
         uint64_t pos = cursor->pos, left = head - pos;
         if (left > ring->capacity || (left | pos) % FAA_RING_ALIGN != 0)
             return NULL; // Damaged. From here on every step stays within the mapping.
+        int is_dead = dead && (int64_t)(dead->pos - pos) > 0;
+        if (is_dead && left > dead->pos - pos)
+            left = dead->pos - pos; // What lies behind it was reserved by somebody else.
         struct slot *slot = slot_at(ring, pos);
         // Acquire pairs with the release stores in slot_write and faa_ring_commit.
         uint64_t tag = atomic_load_explicit(&slot->tag, memory_order_acquire);
@@ -266,7 +286,7 @@ const void *faa_ring_next(const struct faa_ring *ring, struct faa_ring_cursor *c
             if (span > left || span > ring->capacity - offset_of(ring, pos))
                 span = 0;
         }
-        if (!rescue && (span == 0 || state == RESERVED))
+        if (!is_dead && (span == 0 || state == RESERVED))
             return NULL;
         // Where even the header was not written, the next one lies at some multiple of 16.
         cursor->pos += span ? span : FAA_RING_ALIGN;

@@ -2,7 +2,7 @@
 // A lock-free ring of variable-sized records: many producer threads, one consumer.
 //
 // The whole ring is one mapping that holds offsets and never pointers, so that another process may
-// map it and read what a killed process left (faa_ring_attach, then faa_ring_next with `rescue`).
+// map it and read what a killed process left (faa_ring_attach, then faa_ring_next with `dead`).
 // Positions are 64-bit byte counts that only grow; a position's place is its remainder by the
 // capacity. Each record has a header whose tag is made of its position and a random number of the
 // ring, so that old bytes never look like a record, and nothing has to be cleared.
@@ -52,7 +52,8 @@ void faa_ring_commit(struct faa_ring *ring, void *payload);
 /// Where a reserved payload lies, for faa_ring_has_passed.
 uint64_t faa_ring_position(const struct faa_ring *ring, const void *payload);
 
-/// True when the payload that was reserved at this position has been committed. Any number may be
+/// True when the payload that was reserved at this position has been committed, as long as nothing
+/// was skipped (faa_ring_next with `dead`): afterwards the ring cannot tell. Any number may be
 /// given.
 int faa_ring_has_passed(const struct faa_ring *ring, uint64_t position);
 
@@ -66,11 +67,15 @@ struct faa_ring_cursor {
 };
 struct faa_ring_cursor faa_ring_begin(const struct faa_ring *ring);
 
+/// The place behind all that has been reserved until now. Any thread.
+struct faa_ring_cursor faa_ring_end(const struct faa_ring *ring);
+
 /// Consumer: the next committed payload at the cursor, which moves past it; `*size` is its size.
-/// NULL when there is none yet. A record that is reserved and not committed stops a live reader
-/// (it will be committed soon); with `rescue` it is skipped, as its writer is dead.
+/// NULL when there is none yet. A record that is reserved and not committed stops the reader, as it
+/// will be committed soon; before the place `dead`, when that is not NULL, it is skipped, as its
+/// writer is dead.
 const void *faa_ring_next(const struct faa_ring *ring, struct faa_ring_cursor *cursor, size_t *size,
-                          int rescue);
+                          const struct faa_ring_cursor *dead);
 
 /// Consumer: frees everything before the cursor. Payloads returned before it become invalid.
 /// Does nothing on a ring that is attached for reading only.

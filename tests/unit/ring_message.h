@@ -9,7 +9,7 @@
 
 #include <check.h>
 
-enum { SMALL = CAPACITY_MIN, PRODUCERS = 4 };
+enum { SMALL = CAPACITY_MIN, PRODUCERS = 4, PRODUCERS_MAX = 16 };
 
 // A payload that can prove itself intact: its bytes follow from what its head says.
 struct message {
@@ -46,7 +46,7 @@ static inline int send_message(struct faa_ring *ring, uint32_t producer, uint64_
 static inline void check_message(const struct message *m, size_t size)
 {
     // One assertion of Check is a system call: these are made a million times.
-    if (size < sizeof(*m) || m->size != size || m->producer >= PRODUCERS ||
+    if (size < sizeof(*m) || m->size != size || m->producer >= PRODUCERS_MAX ||
         size != message_size(m->producer, m->sequence))
         ck_abort_msg("a message of %zu bytes has a wrong head", size);
     for (size_t i = 0; i < size - sizeof(*m); i++)
@@ -66,8 +66,9 @@ static inline struct faa_ring *new_ring(int *fd)
 static inline long next_sequence(const struct faa_ring *ring, struct faa_ring_cursor *cursor,
                                  int rescue)
 {
+    struct faa_ring_cursor end = faa_ring_end(ring);
     size_t size;
-    const struct message *m = faa_ring_next(ring, cursor, &size, rescue);
+    const struct message *m = faa_ring_next(ring, cursor, &size, rescue ? &end : NULL);
     if (!m)
         return -1;
     check_message(m, size);

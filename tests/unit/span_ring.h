@@ -48,7 +48,7 @@ static inline int take(struct faa_record_view *view)
 {
     struct faa_ring_cursor cursor = faa_ring_begin(ring);
     size_t size;
-    const void *p = faa_ring_next(ring, &cursor, &size, 0);
+    const void *p = faa_ring_next(ring, &cursor, &size, NULL);
     faa_ring_release(ring, cursor);
     if (!p)
         return 0;

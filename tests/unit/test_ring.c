@@ -35,8 +35,9 @@ START_TEST(empty_ring_has_nothing_to_read)
     struct faa_ring *ring = new_ring(NULL);
     struct faa_ring_cursor cursor = faa_ring_begin(ring);
     size_t size;
-    ck_assert_ptr_null(faa_ring_next(ring, &cursor, &size, 0));
-    ck_assert_ptr_null(faa_ring_next(ring, &cursor, &size, 1));
+    ck_assert_ptr_null(faa_ring_next(ring, &cursor, &size, NULL));
+    struct faa_ring_cursor end = faa_ring_end(ring);
+    ck_assert_ptr_null(faa_ring_next(ring, &cursor, &size, &end));
     faa_ring_free(ring);
     faa_ring_free(NULL);
 }
@@ -237,7 +238,7 @@ START_TEST(every_record_of_many_producers_arrives_once_and_in_order)
     struct faa_ring_cursor cursor = faa_ring_begin(ring);
     while (total < (uint64_t)PRODUCERS * PER_PRODUCER) {
         size_t size;
-        const struct message *m = faa_ring_next(ring, &cursor, &size, 0);
+        const struct message *m = faa_ring_next(ring, &cursor, &size, NULL);
         if (!m) {
             faa_ring_release(ring, cursor);
             sched_yield();

@@ -36,9 +36,44 @@ START_TEST(an_uncommitted_record_stops_a_live_reader_only)
 
     size_t size;
     faa_ring_commit(ring, unfinished);
-    ck_assert_ptr_eq(faa_ring_next(ring, &live, &size, 0), unfinished);
+    ck_assert_ptr_eq(faa_ring_next(ring, &live, &size, NULL), unfinished);
     ck_assert_uint_eq(size, 100);
     ck_assert_int_eq(next_sequence(ring, &live, 0), 1);
+    faa_ring_free(ring);
+}
+END_TEST
+
+// A guard puts records of its own into the ring of a dead process, while its exporter reads.
+START_TEST(what_is_reserved_behind_the_dead_is_waited_for)
+{
+    struct faa_ring *ring = new_ring(NULL);
+    size_t size;
+    ck_assert_ptr_nonnull(faa_ring_reserve(ring, 100));
+    struct faa_ring_cursor dead = faa_ring_end(ring), cursor = faa_ring_begin(ring);
+    void *mine = faa_ring_reserve(ring, 200);
+    ck_assert_ptr_null(faa_ring_next(ring, &cursor, &size, &dead));
+    ck_assert_uint_eq(cursor.pos, dead.pos);
+    faa_ring_commit(ring, mine);
+    ck_assert_ptr_eq(faa_ring_next(ring, &cursor, &size, &dead), mine);
+    ck_assert_uint_eq(size, 200);
+    ck_assert_ptr_null(faa_ring_next(ring, &cursor, &size, &dead));
+    faa_ring_free(ring);
+}
+END_TEST
+
+// What a dead writer said of its record's size does not reach into those behind it.
+START_TEST(a_size_of_the_dead_does_not_hide_what_lies_behind)
+{
+    struct faa_ring *ring = new_ring(NULL);
+    size_t size;
+    struct slot *lies = (struct slot *)faa_ring_reserve(ring, 100) - 1;
+    faa_ring_commit(ring, lies + 1);
+    struct faa_ring_cursor dead = faa_ring_end(ring), cursor = faa_ring_begin(ring);
+    lies->size += 100;
+    ck_assert_int_eq(send_message(ring, 1, 1), 0);
+    const struct message *m = faa_ring_next(ring, &cursor, &size, &dead);
+    ck_assert_ptr_nonnull(m);
+    check_message(m, size);
     faa_ring_free(ring);
 }
 END_TEST
@@ -129,7 +164,7 @@ static void child_main(struct progress *progress)
     struct faa_ring_cursor cursor = faa_ring_begin(ring);
     for (;;) {
         size_t size;
-        const struct message *m = faa_ring_next(ring, &cursor, &size, 0);
+        const struct message *m = faa_ring_next(ring, &cursor, &size, NULL);
         if (!m) {
             sched_yield();
             continue;
@@ -145,10 +180,10 @@ static void rescue(int fd, struct progress *progress)
     ck_assert_ptr_nonnull(ring);
     uint64_t next[PRODUCERS];
     int seen[PRODUCERS] = {0};
-    struct faa_ring_cursor cursor = faa_ring_begin(ring);
+    struct faa_ring_cursor cursor = faa_ring_begin(ring), end = faa_ring_end(ring);
     size_t size;
     const struct message *m;
-    while ((m = faa_ring_next(ring, &cursor, &size, 1)) != NULL) {
+    while ((m = faa_ring_next(ring, &cursor, &size, &end)) != NULL) {
         check_message(m, size);
         if (seen[m->producer])
             ck_assert_uint_eq(m->sequence, next[m->producer]);
@@ -272,11 +307,11 @@ END_TEST
 // Reads all there is; every payload must lie in the mapping and the reading must end.
 static void read_all(const struct faa_ring *ring, int with_rescue)
 {
-    struct faa_ring_cursor cursor = faa_ring_begin(ring);
+    struct faa_ring_cursor cursor = faa_ring_begin(ring), end = faa_ring_end(ring);
     const unsigned char *p;
     size_t size, count = 0;
     volatile unsigned char sink = 0;
-    while ((p = faa_ring_next(ring, &cursor, &size, with_rescue)) != NULL) {
+    while ((p = faa_ring_next(ring, &cursor, &size, with_rescue ? &end : NULL)) != NULL) {
         if (++count > SMALL / FAA_RING_ALIGN)
             ck_abort_msg("there cannot be so many records");
         if (p < ring->data || size > SMALL || (size_t)(p - ring->data) > SMALL - size)
@@ -372,6 +407,8 @@ int main(void)
     TCase *dead = tcase_create("dead writers");
     tcase_set_timeout(dead, 120);
     tcase_add_test(dead, an_uncommitted_record_stops_a_live_reader_only);
+    tcase_add_test(dead, what_is_reserved_behind_the_dead_is_waited_for);
+    tcase_add_test(dead, a_size_of_the_dead_does_not_hide_what_lies_behind);
     tcase_add_test(dead, room_without_a_header_is_passed_by_the_rescuer);
     tcase_add_test(dead, what_was_released_never_comes_back);
     tcase_add_test(dead, all_that_a_killed_process_committed_is_rescued);

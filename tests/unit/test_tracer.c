@@ -60,7 +60,7 @@ static size_t drain(void)
 {
     struct faa_ring_cursor cursor = faa_ring_begin(ring);
     size_t size, count = 0;
-    while (faa_ring_next(ring, &cursor, &size, 0))
+    while (faa_ring_next(ring, &cursor, &size, NULL))
         count++;
     faa_ring_release(ring, cursor);
     return count;
