@@ -90,12 +90,22 @@ static int sounds_secret(struct faa_str key)
     return 0;
 }
 
+// How many bytes of the beginning are of this set.
+static size_t span_of(struct faa_str text, const char *set)
+{
+    size_t n = 0;
+    while (n < text.n && strchr(set, text.p[n]))
+        n++;
+    return n;
+}
+
 static int put_pair(struct writer *w, struct faa_str pair, int every)
 {
     const char *equals = pair.n ? memchr(pair.p, '=', pair.n) : NULL;
     if (!equals) {
-        put(w, pair.n ? FAA_STR(MASK) : pair);
-        return pair.n > 0;
+        int is_number = pair.n == span_of(pair, "0123456789.+-eE");
+        put(w, is_number ? pair : FAA_STR(MASK));
+        return !is_number;
     }
     struct faa_str key = {pair.p, (size_t)(equals - pair.p)};
     struct faa_str value = {equals + 1, pair.n - key.n - 1};
