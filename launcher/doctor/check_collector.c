@@ -43,7 +43,8 @@ static enum step find_failure(const struct faa_doctor *doctor, const struct answ
     int connected = faa_probe_number(doctor, "connect_ms") > 0 || a->address[0];
     if (is_sent(a))
         return STEP_NONE;
-    if (a->curl_code == CURLE_COULDNT_RESOLVE_HOST || a->curl_code == CURLE_COULDNT_RESOLVE_PROXY)
+    if (a->curl_code == CURLE_COULDNT_RESOLVE_HOST || a->curl_code == CURLE_COULDNT_RESOLVE_PROXY ||
+        (a->curl_code == CURLE_OPERATION_TIMEDOUT && strncmp(a->reason, "Resolving", 9) == 0))
         return STEP_NAME;
     if (is_tls_error(a->curl_code))
         return STEP_TLS;
@@ -65,9 +66,9 @@ static void tell_success(struct faa_doctor *doctor, const struct answer *a, enum
     case STEP_NAME:
         if (a->is_unix)
             return;
-        faa_finding_fact(faa_report_add(report, FAA_OK, checks[step], "%s's name is known%s",
-                                        a->proxied ? "the proxy" : "the host",
-                                        a->address[0] ? "" : " (or was not needed)"),
+        faa_finding_fact(faa_report_add(report, FAA_OK, checks[step],
+                                        "%s's name or address is known",
+                                        a->proxied ? "the proxy" : "the host"),
                          "ms", "%s", faa_probe_value(doctor, "name_ms"));
         return;
     case STEP_CONNECT:
@@ -99,6 +100,12 @@ static void tell_success(struct faa_doctor *doctor, const struct answer *a, enum
     }
 }
 
+// Connected, and nothing came.
+static int is_slow(const struct answer *a, enum step step)
+{
+    return step == STEP_PROTOCOL && a->curl_code == CURLE_OPERATION_TIMEDOUT;
+}
+
 static const char *advice_for(const struct answer *a, enum step step)
 {
     switch (step) {
@@ -122,6 +129,9 @@ static const char *advice_for(const struct answer *a, enum step step)
                      "the system's certificates (ca-certificates). The certificate must be for the "
                      "host's name";
     case STEP_PROTOCOL:
+        if (is_slow(a, step))
+            return "Is it an OTLP port? Jaeger's are 4317 (gRPC) and 4318 (HTTP). A slow collector "
+                   "needs a longer OTEL_EXPORTER_OTLP_TIMEOUT";
         return a->curl_code ? "Is it an OTLP port? Jaeger's are 4317 (gRPC) and 4318 (HTTP). If it "
                               "wants TLS, write https:// in place of http://"
                             : "Is the path right? Jaeger's OTLP ports are 4317 (gRPC) and 4318 "
@@ -143,7 +153,8 @@ static void tell_failure(struct faa_doctor *doctor, const struct answer *a, enum
         [STEP_SPAN] = "it does not take a span",
     };
     struct faa_finding *f =
-        faa_report_add(doctor->report, FAA_PROBLEM, checks[step], "%s: %s", what[step], a->reason);
+        faa_report_add(doctor->report, FAA_PROBLEM, checks[step], "%s: %s",
+                       is_slow(a, step) ? "it does not answer" : what[step], a->reason);
     faa_finding_advise(f, "%s", advice_for(a, step));
     faa_finding_fact(f, "reason", "%s", a->reason);
     faa_finding_fact(f, "protocol", "%s", a->protocol);

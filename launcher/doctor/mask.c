@@ -4,7 +4,7 @@
 
 #include "doctor/report.h"
 
-#include <stdlib.h>
+#include <ctype.h>
 #include <strings.h>
 
 #define MASK "***"
@@ -99,6 +99,19 @@ static size_t span_of(struct faa_str text, const char *set)
     return n;
 }
 
+// What stands before '=' may be shown when it can be a name, and there is something behind it: a
+// token in the wrong place may end in '=', or follow a name and a colon.
+static int is_name(struct faa_str key, struct faa_str value)
+{
+    struct faa_str name = faa_str_trim(key);
+    if (name.n == 0 || name.n > 64 || value.n == 0 || value.p[0] == '=')
+        return 0;
+    for (size_t i = 0; i < name.n; i++)
+        if (!isalnum((unsigned char)name.p[i]) && !strchr("-_./", name.p[i]))
+            return 0;
+    return 1;
+}
+
 static int put_pair(struct writer *w, struct faa_str pair, int every)
 {
     const char *equals = pair.n ? memchr(pair.p, '=', pair.n) : NULL;
@@ -109,8 +122,12 @@ static int put_pair(struct writer *w, struct faa_str pair, int every)
     }
     struct faa_str key = {pair.p, (size_t)(equals - pair.p)};
     struct faa_str value = {equals + 1, pair.n - key.n - 1};
+    if (!is_name(key, value)) {
+        put(w, FAA_STR(MASK));
+        return 1;
+    }
     put(w, (struct faa_str){pair.p, key.n + 1});
-    if (value.n && (every || sounds_secret(key))) {
+    if (every || sounds_secret(key)) {
         put(w, FAA_STR(MASK));
         return 1;
     }
