@@ -153,8 +153,12 @@ int faa_elf_read(const char *path, struct faa_elf *elf)
 
 const char *faa_elf_needs(const struct faa_elf *elf, const char *start)
 {
-    for (size_t i = 0; i < elf->needed_count; i++)
-        if (strncmp(elf->needed[i], start, strlen(start)) == 0)
-            return elf->needed[i];
+    for (size_t i = 0; i < elf->needed_count; i++) {
+        // A name may be a path ("$ORIGIN/../lib/...").
+        const char *slash = strrchr(elf->needed[i], '/');
+        const char *name = slash ? slash + 1 : elf->needed[i];
+        if (strncmp(name, start, strlen(start)) == 0)
+            return name;
+    }
     return NULL;
 }

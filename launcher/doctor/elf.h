@@ -27,7 +27,7 @@ struct faa_elf {
 /// errno when it cannot be read.
 FAA_MUSTUSE int faa_elf_read(const char *path, struct faa_elf *elf);
 
-/// The library that begins with `start` among those needed, or NULL.
+/// The name, without folders, of the first library needed whose name begins with `start`; or NULL.
 const char *faa_elf_needs(const struct faa_elf *elf, const char *start);
 
 #endif
