@@ -139,6 +139,30 @@ $(PROBE): $(PROBE_OBJS) $(CORE) $(UV)
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) -pie $(HARDEN) $(PROBE_OBJS) $(CORE) $(EXPORT_LIBS) -o $@
 
+# ---- documentation ----------------------------------------------------------------------------
+
+# The descriptors are data: the program that prints them calls none of the functions beside them,
+# and what those would need of Python may stay undefined.
+LIBRARIES = $(OBJ)/docs/libraries
+DOCTOR_TABLE = launcher/doctor/libraries.inc
+
+$(LIBRARIES): $(LIBRARIES).o $(call sources,preload/instrumentors)
+	$(CC) -static -Wl,--unresolved-symbols=ignore-all $^ -o $@
+
+$(LIBRARIES).o: docs/libraries.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(patsubst -I%,-isystem %,$(PY_CFLAGS)) -Ipreload -c $< -o $@
+
+.PHONY: docs
+docs: $(LIBRARIES) ## Write docs/LIBRARIES.md, and what doctor knows, from the instrumentors' descriptors
+	$(LIBRARIES) >docs/LIBRARIES.md.new && mv docs/LIBRARIES.md.new docs/LIBRARIES.md
+	$(LIBRARIES) table >$(DOCTOR_TABLE).new && mv $(DOCTOR_TABLE).new $(DOCTOR_TABLE)
+
+.PHONY: new-instrumentor
+new-instrumentor: ## The skeleton for one more library: make new-instrumentor NAME=x MODULE=y
+	@NAME='$(subst ','\'',$(value NAME))' MODULE='$(subst ','\'',$(value MODULE))' \
+	    $(if $(FUNCTION),FUNCTION='$(subst ','\'',$(value FUNCTION))') preload/instrumentors/new
+
 # ---- tests ------------------------------------------------------------------------------------
 
 # tests/unit/test_*.c are Check suites; tests/fuzz/fuzz_*.c are libFuzzer targets, whose corpora a
@@ -173,10 +197,13 @@ test-unit: test-programs ## Check suites and fuzz corpora (try SAN=address,undef
 test-e2e: all ## pytest against real servers and a real Jaeger (ARGS='-k name' for some of it)
 	@BUILD=$(BUILD) tests/run e2e $(ARGS)
 
-test-matrix: all ## The servers' tests over every set of libraries in tests/matrix (ARGS='-k name')
+test-matrix: all ## The tests of servers and of clients over every set of libraries in tests/matrix (ARGS='-k name')
 	@FAA_TEST_MATRIX=$${FAA_TEST_MATRIX:-all} BUILD=$(BUILD) tests/run matrix $(ARGS)
 
-.PHONY: test-programs
+leak-check: all ## 100,000 calls of each client library leave nothing behind (ARGS='-k redis')
+	@FAA_TEST_LEAK_CALLS=$${FAA_TEST_LEAK_CALLS:-100000} BUILD=$(BUILD) tests/run leaks $(ARGS)
+
+.PHONY: leak-check test-programs
 test-programs: $(UNIT_TESTS) $(FUZZERS)
 
 # clang's libFuzzer on one target: make fuzz TARGET=url
@@ -228,7 +255,7 @@ compdb: ## compile_commands.json for editors and clang-tidy
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: clean
 clean: ## Remove everything built (what the tests' set-up fetched stays)

@@ -73,12 +73,6 @@ static struct faa_str next_word(struct faa_str *rest)
     return word;
 }
 
-static int starts_with(struct faa_str text, const char *start)
-{
-    size_t n = strlen(start);
-    return text.n >= n && memcmp(text.p, start, n) == 0;
-}
-
 static int ends_with(struct faa_str text, const char *end)
 {
     size_t n = strlen(end);
@@ -100,7 +94,7 @@ static int read_env(struct faa_str rest, char out[PATH_MAX])
     struct faa_str word;
     do {
         word = next_word(&rest);
-        if (starts_with(word, "-S") && word.n > 2)
+        if (faa_str_starts(word, FAA_STR("-S")) && word.n > 2)
             word = (struct faa_str){word.p + 2, word.n - 2};
     } while (word.n && (word.p[0] == '-' || memchr(word.p, '=', word.n)));
     return put(out, word);
@@ -109,10 +103,10 @@ static int read_env(struct faa_str rest, char out[PATH_MAX])
 // '''exec' "/path with blanks/python" "$0" "$@": a shell runs it, Python sees a string.
 static int read_exec(struct faa_str line, char out[PATH_MAX])
 {
-    static const char start[] = "'''exec' ";
-    if (!starts_with(line, start))
+    const struct faa_str start = FAA_STR("'''exec' ");
+    if (!faa_str_starts(line, start))
         return 0;
-    struct faa_str rest = {line.p + sizeof(start) - 1, line.n - (sizeof(start) - 1)};
+    struct faa_str rest = {line.p + start.n, line.n - start.n};
     rest = faa_str_trim(rest);
     if (rest.n && rest.p[0] == '"') {
         const char *end = memchr(rest.p + 1, '"', rest.n - 1);

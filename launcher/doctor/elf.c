@@ -142,8 +142,6 @@ int faa_elf_read(const char *path, struct faa_elf *elf)
         else {
             read_loader(&r);
             read_sections(&r);
-            // A program may be position-independent, as a library is: then it names its linker.
-            elf->is_program = r.head.e_type == ET_EXEC || elf->loader[0];
         }
     }
     close(r.fd);

@@ -15,7 +15,6 @@ struct faa_elf {
     int is_foreign;     ///< Of another processor or word size than ours: nothing else is filled in.
     int is_cut;         ///< It ends before its table of sections does.
     char loader[256];   ///< The dynamic linker; "" for a static program or a library.
-    int is_program;     ///< It can be run, and is no library.
     int defines_python; ///< It has the interpreter in it (Py_BytesMain).
     int calls_python_main; ///< It is `python` itself, before a shared library,
     int calls_python_init; ///< or a program that embeds Python.

@@ -6,13 +6,17 @@
 #include "agent/lifecycle.h"
 #include "base/log.h"
 #include "instrumentors/instrumentor.h"
+#include "python/asyncgen.h"
 #include "python/awaitable.h"
 #include "python/err.h"
 #include "python/importhook.h"
+#include "python/iterator.h"
 #include "python/pyspan.h"
 #include "python/stack.h"
 #include "python/watch.h"
 #include "python/wrapper.h"
+
+#include <string.h>
 
 static struct faa_config config;
 
@@ -40,10 +44,12 @@ static const char *reason_to_stand_down(int version)
     return reason ? reason : other_tracer();
 }
 
-// The package's version, for the log; the part of the module's name before the first dot.
+// The package's version, for the log; the package is the module's name before the first dot.
 static void log_instrumented(const struct faa_instrumentor *instrumentor)
 {
-    PyObject *name = PyUnicode_FromString(instrumentor->name), *version = NULL;
+    const char *module = instrumentor->module;
+    PyObject *name = PyUnicode_FromStringAndSize(module, (Py_ssize_t)strcspn(module, "."));
+    PyObject *version = NULL;
     PyObject *package = name ? PyImport_GetModule(name) : NULL;
     if (package)
         faa_getattr(package, FAA_NAME(__version__), &version);
@@ -75,12 +81,14 @@ static int install_import_hook(void)
 #undef X
     };
     static struct faa_import_target targets[FAA_COUNT(instrumentors)];
+    size_t count = 0;
     for (size_t i = 0; i < FAA_COUNT(instrumentors); i++) {
-        targets[i].module = instrumentors[i]->module;
-        targets[i].loaded = on_loaded;
-        targets[i].data = instrumentors[i];
+        if (instrumentors[i]->wanted && !instrumentors[i]->wanted())
+            continue;
+        targets[count++] = (struct faa_import_target){
+            .module = instrumentors[i]->module, .loaded = on_loaded, .data = instrumentors[i]};
     }
-    return faa_importhook_install(targets, FAA_COUNT(targets));
+    return faa_importhook_install(targets, count);
 }
 
 static void set_up_watch(void)
@@ -98,7 +106,7 @@ static void set_up_watch(void)
 static int start(void)
 {
     if (faa_config_read(&config) || faa_capi_init() || faa_wrapper_init() || faa_awaitable_init() ||
-        faa_pyspan_init()) {
+        faa_asyncgen_init() || faa_iterator_init() || faa_pyspan_init()) {
         faa_warn("cannot start: out of memory");
         return -1;
     }

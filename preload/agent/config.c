@@ -172,6 +172,7 @@ static int read_resource(struct faa_config *config)
         set_text(config, "service.name", name);
     }
     config->exporter.service_name = attribute(config, "service.name")->value;
+    faa_settings.service_name = config->exporter.service_name;
     return 0;
 }
 

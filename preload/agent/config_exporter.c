@@ -74,8 +74,17 @@ static int is_insecure(void)
     return setting("INSECURE", &name) && faa_env_bool(name);
 }
 
-// gRPC's endpoints may have no scheme: then they are secure unless the user says otherwise. What is
-// no URL may be anything, secrets too: it is not shown. 0, or -1 without memory.
+// Only gRPC's endpoints may have no scheme, and only for those is there
+// OTEL_EXPORTER_OTLP_INSECURE.
+static int may_be_bare(enum faa_protocol protocol)
+{
+    const char *name;
+    return protocol == FAA_PROTOCOL_GRPC ||
+           (protocol == FAA_PROTOCOL_DETECT && setting("INSECURE", &name));
+}
+
+// An endpoint without a scheme is secure unless the user says otherwise. What is no URL may be
+// anything, secrets too: it is not shown. 0, or -1 without memory.
 static int read_url(const char *name, enum faa_protocol protocol, const char **out)
 {
     struct faa_endpoint endpoint;
@@ -84,15 +93,17 @@ static int read_url(const char *name, enum faa_protocol protocol, const char **o
     *out = NULL;
     if (!value)
         return 0;
-    int bare = protocol != FAA_PROTOCOL_HTTP && !strstr(value, "://") &&
-               strncasecmp(value, "unix:", 5) != 0;
+    int bare =
+        may_be_bare(protocol) && !strstr(value, "://") && strncasecmp(value, "unix:", 5) != 0;
     int n = snprintf(text, sizeof(text), "%s%s",
                      !bare           ? ""
                      : is_insecure() ? "http://"
                                      : "https://",
                      value);
     if ((size_t)n >= sizeof(text) || faa_endpoint_init(&endpoint, text, NULL)) {
-        faa_warn("%s cannot be used: it is not an http:// or https:// URL with a host", name);
+        faa_warn("%s cannot be used: it is not an http:// or https:// URL with a host, nor "
+                 "unix:///path%s",
+                 name, strstr(value, "://") ? "" : " (for gRPC's host:port, set the protocol)");
         return 0;
     }
     return keep(text, out);

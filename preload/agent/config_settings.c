@@ -5,16 +5,47 @@
 #include "agent/env.h"
 #include "base/log.h"
 #include "span/http.h"
+#include "span/message.h"
+#include "span/url.h"
 
 #include <strings.h>
 
-// The steps of a request that are told. A name that is not known changes nothing else.
+// One name that a list may have, and what it chooses.
+struct choice {
+    struct faa_str name;
+    unsigned bits;
+};
+
+static int is_name(struct faa_str name, struct faa_str given)
+{
+    return name.n == given.n && strncasecmp(name.p, given.p, given.n) == 0;
+}
+
+// A comma list of such names. One that is not known changes nothing else; `names` says which are.
+static unsigned read_choices(const char *variable, const struct choice *known, size_t count,
+                             unsigned fallback, const char *names)
+{
+    struct faa_str rest = faa_str_of(faa_env(variable)), name;
+    unsigned bits = 0, some = 0;
+    while (faa_env_next(&rest, &name)) {
+        size_t i = 0;
+        while (i < count && !is_name(known[i].name, name))
+            i++;
+        if (i == count) {
+            faa_warn("%s: %.*s is not known (%s)", variable, (int)(name.n < 200 ? name.n : 200),
+                     name.p, names);
+            continue;
+        }
+        bits |= known[i].bits;
+        some = 1;
+    }
+    return some ? bits : fallback;
+}
+
+// The steps of a request that are told.
 static unsigned read_steps(void)
 {
-    static const struct {
-        struct faa_str name;
-        unsigned steps;
-    } known[] = {
+    static const struct choice known[] = {
         {FAA_STR("none"), 0},
         {FAA_STR("all"), FAA_STEP_ALL},
         {FAA_STR("dependencies"), FAA_STEP_DEPENDENCIES | FAA_STEP_SLOW_DEPENDENCY},
@@ -24,23 +55,26 @@ static unsigned read_steps(void)
         {FAA_STR("serialization"), FAA_STEP_SERIALIZATION},
         {FAA_STR("background_task"), FAA_STEP_BACKGROUND_TASK},
     };
-    struct faa_str rest = faa_str_of(faa_env("FAA_FASTAPI_SPANS")), name;
-    unsigned steps = 0, some = 0;
-    while (faa_env_next(&rest, &name)) {
-        size_t i = 0;
-        while (i < FAA_COUNT(known) &&
-               (known[i].name.n != name.n || strncasecmp(known[i].name.p, name.p, name.n) != 0))
-            i++;
-        if (i == FAA_COUNT(known)) {
-            faa_warn("FAA_FASTAPI_SPANS: %.*s is not known (all, none, dependencies, "
-                     "slow_dependency, endpoint, validation, serialization or background_task)",
-                     (int)(name.n < 200 ? name.n : 200), name.p);
-            continue;
-        }
-        steps |= known[i].steps;
-        some = 1;
-    }
-    return some ? steps : FAA_STEP_DEFAULT;
+    return read_choices("FAA_FASTAPI_SPANS", known, FAA_COUNT(known), FAA_STEP_DEFAULT,
+                        "all, none, dependencies, slow_dependency, endpoint, validation, "
+                        "serialization or background_task");
+}
+
+// What SQLAlchemy does besides statements, as far as it is told.
+static unsigned read_sqlalchemy(void)
+{
+    static const struct choice known[] = {
+        {FAA_STR("none"), 0},
+        {FAA_STR("all"), FAA_SQLALCHEMY_ALL},
+        {FAA_STR("transactions"), FAA_SQLALCHEMY_TRANSACTIONS},
+        {FAA_STR("connect"), FAA_SQLALCHEMY_CONNECT | FAA_SQLALCHEMY_SLOW_CONNECT},
+        {FAA_STR("slow_connect"), FAA_SQLALCHEMY_SLOW_CONNECT},
+        {FAA_STR("pool_wait"), FAA_SQLALCHEMY_POOL_WAIT | FAA_SQLALCHEMY_SLOW_POOL_WAIT},
+        {FAA_STR("slow_pool_wait"), FAA_SQLALCHEMY_SLOW_POOL_WAIT},
+    };
+    return read_choices("FAA_SQLALCHEMY_SPANS", known, FAA_COUNT(known), FAA_SQLALCHEMY_DEFAULT,
+                        "all, none, transactions, connect, slow_connect, pool_wait or "
+                        "slow_pool_wait");
 }
 
 // A variable's text for ever. 0, or -1 when there is no memory.
@@ -72,14 +106,53 @@ static int read_methods(void)
     return 0;
 }
 
+static enum faa_query_text read_query_text(void)
+{
+    static const char name[] = "FAA_DB_QUERY_TEXT";
+    const char *value = faa_env(name);
+    if (!value || strcasecmp(value, "sanitized") == 0)
+        return FAA_QUERY_TEXT_SANITIZED;
+    if (strcasecmp(value, "off") == 0)
+        return FAA_QUERY_TEXT_OFF;
+    if (strcasecmp(value, "raw") == 0)
+        return FAA_QUERY_TEXT_RAW;
+    faa_env_reject(name, value, "not sanitized, raw or off; using sanitized");
+    return FAA_QUERY_TEXT_SANITIZED;
+}
+
+static void read_secret_parameters(void)
+{
+    static const char name[] = "FAA_REDACT_QUERY";
+    struct faa_str rest = faa_str_of(faa_env(name)), parameter;
+    size_t count = 0;
+    while (faa_env_next(&rest, &parameter)) {
+        if (count == FAA_URL_SECRETS_MAX) {
+            faa_warn("%s: only the first %d names count", name, FAA_URL_SECRETS_MAX);
+            break;
+        }
+        if (faa_url_add_secret(parameter))
+            faa_warn("%s: %.*s can be no parameter's name, and is left out", name,
+                     parameter.n < 200 ? (int)parameter.n : 200, parameter.p);
+        else
+            count++;
+    }
+}
+
 #define CAPTURE "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_"
 
 int faa_config_read_settings(struct faa_settings *settings)
 {
+    settings->log_correlation = faa_env_bool("OTEL_PYTHON_LOG_CORRELATION");
     settings->websocket_messages = faa_env_bool("FAA_WEBSOCKET_MESSAGES");
     settings->fastapi_spans = read_steps();
+    settings->query_text = read_query_text();
+    faa_message_show_values(settings->query_text == FAA_QUERY_TEXT_RAW);
+    read_secret_parameters();
     settings->slow_dependency_ns =
         (uint64_t)faa_env_number("FAA_SLOW_DEPENDENCY", 100, 0, 3600000) * 1000000u;
+    settings->sqlalchemy_spans = read_sqlalchemy();
+    settings->slow_pool_wait_ns =
+        (uint64_t)faa_env_number("FAA_SLOW_POOL_WAIT", 100, 0, 3600000) * 1000000u;
     const struct {
         const char *name;
         const char **text;

@@ -29,6 +29,11 @@ static inline int faa_str_eq(struct faa_str a, struct faa_str b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+static inline int faa_str_starts(struct faa_str s, struct faa_str start)
+{
+    return s.n >= start.n && memcmp(s.p, start.p, start.n) == 0;
+}
+
 /// Without the blanks and tabs at both ends (the optional white space of HTTP).
 static inline struct faa_str faa_str_trim(struct faa_str s)
 {

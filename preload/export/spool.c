@@ -110,7 +110,7 @@ static int find_oldest(const struct faa_spool *spool, const char *after, char ou
             continue;
         *total += (uint64_t)st.st_size;
         if (strcmp(entry->d_name, after) > 0 && (!found || strcmp(entry->d_name, out) < 0)) {
-            snprintf(out, NAME_LEN_MAX, "%s", entry->d_name);
+            memcpy(out, entry->d_name, strlen(entry->d_name) + 1); // is_batch has seen its length.
             found = 1;
         }
     }

@@ -3,6 +3,7 @@
 // dependencies and file responses share.
 #include "base/clock.h"
 #include "instrumentors/asgi.h"
+#include "instrumentors/carry.h"
 #include "instrumentors/instrumentor.h"
 #include "python/err.h"
 
@@ -64,4 +65,29 @@ const struct faa_instrumentor faa_instrumentor_anyio = {
     .name = "anyio",
     .module = "anyio.to_thread",
     .install = install,
+    .about =
+        {
+            .library = "anyio",
+            .versions = "3.6 to 4.16",
+            .spans = "none of its own: how long a request waits for a thread of the pool is "
+                     "told by the request's SERVER span",
+            .attributes = "faa.thread_pool.wait_us",
+            .switches = "",
+        },
+};
+
+// The worker threads start under no span: each function that they run has a copy of its caller's
+// context by itself.
+static int install_workers(PyObject *module)
+{
+    (void)module;
+    static const struct faa_patch patch = {"anyio._backends._asyncio:WorkerThread.start",
+                                           faa_carry_nothing_hook};
+    return faa_patch_all(&patch, 1);
+}
+
+const struct faa_instrumentor faa_instrumentor_anyio_workers = {
+    .name = "threading",
+    .module = "anyio._backends._asyncio",
+    .install = install_workers,
 };

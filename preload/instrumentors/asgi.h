@@ -64,4 +64,22 @@ int faa_asgi_is_answer(PyObject *exception);
 /// Records an exception that an exception handler is about to turn into a response.
 void faa_asgi_handle_exception(PyObject *exception);
 
+/// For the descriptors of those who make these spans: what every one of them sets, and what changes
+/// it.
+#define FAA_ASGI_ATTRIBUTES                                                                        \
+    "http.request.method http.request.method_original url.scheme url.path url.query "              \
+    "server.address server.port client.address network.peer.address network.peer.port "            \
+    "network.protocol.name network.protocol.version user_agent.original "                          \
+    "http.request.body.size http.request.header.<key> http.response.status_code "                  \
+    "http.response.body.size http.response.header.<key> error.type exception.type "                \
+    "exception.message exception.stacktrace faa.request.outcome faa.event_loop.busy_us "           \
+    "faa.event_loop.longest_us faa.event_loop.blocked_us code.stacktrace "                         \
+    "faa.websocket.close_code faa.websocket.messages_received faa.websocket.messages_sent "        \
+    "faa.websocket.bytes_received faa.websocket.bytes_sent faa.websocket.message_size"
+#define FAA_ASGI_SWITCHES                                                                          \
+    "OTEL_PYTHON_EXCLUDED_URLS OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST "          \
+    "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE "                                   \
+    "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS "                                   \
+    "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS FAA_WEBSOCKET_MESSAGES FAA_BLOCKED_THRESHOLD"
+
 #endif

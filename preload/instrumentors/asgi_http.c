@@ -297,7 +297,7 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
 {
     struct faa_request *r = faa_asgi_request_of(object);
     faa_asgi_step_ends(object);
-    faa_context_deactivate(object);
+    faa_asgi_exit(object);
     if (r->has_begun && faa_pyspan(object)->span.recording) {
         if (outcome == FAA_RAISED && value) {
             faa_asgi_note_failure(object, value);

@@ -2,6 +2,8 @@
 // The request that a span object stands for, and the one that is current.
 #include "instrumentors/asgi_request.h"
 
+#include "instrumentors/settings.h"
+
 #include <stdlib.h>
 
 static const char owner; // Its address marks the spans of requests.
@@ -29,6 +31,31 @@ PyObject *faa_asgi_current_request(void)
     span = span && faa_asgi_request_of(span)->headers ? faa_newref(span) : NULL;
     Py_DecRef(current);
     return span;
+}
+
+// True when `send` is the server's own, so that we are called by its task for this one request.
+static int is_of_server(PyObject *send)
+{
+    PyObject *self, *module = NULL;
+    int yes = 0;
+    if (send && faa_getattr(send, FAA_NAME(__self__), &self) == 1) {
+        faa_getattr((PyObject *)faa_type_of(self), FAA_NAME(__module__), &module);
+        struct faa_str name = faa_text(module);
+        yes = faa_str_starts(name, FAA_STR("uvicorn.")) ||
+              faa_str_starts(name, FAA_STR("hypercorn."));
+        Py_DecRef(self);
+        Py_DecRef(module);
+    }
+    return yes;
+}
+
+void faa_asgi_exit(PyObject *object)
+{
+    const struct faa_request *r = faa_asgi_request_of(object);
+    if (faa_settings.log_correlation && r->is_served && is_of_server(r->send))
+        faa_context_keep(object);
+    else
+        faa_context_deactivate(object);
 }
 
 void faa_asgi_add_wait(enum faa_wait what, uint64_t ns)

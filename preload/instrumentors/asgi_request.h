@@ -105,9 +105,12 @@ void faa_asgi_step_ends(PyObject *data);
 uint64_t faa_asgi_step_cut(PyObject *data);
 void faa_asgi_set_steps(struct faa_span *span, const struct faa_steps *steps);
 
-/// What both ops do at the first step, and at the end when the span is made: the request is current
-/// in between.
+/// What both ops do at the first step, at the last one, and when the span is made: the request is
+/// current in between. Where log records tell their span it stays so in the server's task, which
+/// lives for the one request: the server logs the application's exception, and its own answer, when
+/// the application has left.
 void faa_asgi_enter(PyObject *object);
+void faa_asgi_exit(PyObject *object);
 void faa_asgi_forget(struct faa_request *request);
 
 /// The ops of the proxy around the application's coroutine, and what sees its messages.

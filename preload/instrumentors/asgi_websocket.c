@@ -184,7 +184,7 @@ static void leave(PyObject *object, enum faa_outcome outcome, PyObject *value)
     struct faa_request *r = faa_asgi_request_of(object);
     struct faa_span *span = &faa_pyspan(object)->span;
     faa_asgi_step_ends(object);
-    faa_context_deactivate(object);
+    faa_asgi_exit(object);
     if (r->has_begun && span->recording) {
         note_end(object, outcome, value);
         set_messages(span, r);

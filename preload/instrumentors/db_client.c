@@ -2,11 +2,14 @@
 // The span of a database operation.
 #include "instrumentors/db_client.h"
 
+#include "instrumentors/settings.h"
 #include "python/err.h"
 #include "python/exception.h"
-#include "span/sql.h"
+#include "span/message.h"
+#include "span/sql_cache.h"
 
-enum { QUERY_MAX = 4096, TYPE_MAX = 256, MESSAGE_MAX = 512 };
+enum { TYPE_MAX = 256, MESSAGE_MAX = 512 };
+enum { MYSQL_ERROR_MIN = 1000 }; // The server's and the client's numbers begin there.
 
 const struct faa_db_system faa_db_mariadb = {FAA_STR("mariadb"), 3306};
 const struct faa_db_system faa_db_mssql = {FAA_STR("microsoft.sql_server"), 1433};
@@ -31,6 +34,7 @@ PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope)
     if (object) {
         struct faa_pyspan *s = faa_pyspan(object);
         s->owner = &owner;
+        s->extra = (void *)(uintptr_t)system; // Read only, and not ours to free.
         faa_context_start_child(&s->span, FAA_KIND_CLIENT, scope);
         faa_span_set_name(&s->span, system->name);
         faa_span_set_str(&s->span, FAA_KEY_DB_SYSTEM_NAME, system->name);
@@ -39,42 +43,114 @@ PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope)
     return object;
 }
 
-int faa_db_is_inside(void)
+PyObject *faa_db_hide(void)
 {
-    PyObject *current = faa_context_current();
-    int inside = current && faa_pyspan(current)->owner == &owner;
-    Py_DecRef(current);
-    return inside;
+    int saved = errno;
+    PyObject *object = faa_pyspan_new();
+    if (object) {
+        struct faa_pyspan *s = faa_pyspan(object);
+        PyObject *current = faa_context_current();
+        s->owner = &owner;
+        faa_span_stand_for(&s->span, current ? &span_of(current)->context : NULL);
+        Py_DecRef(current);
+    }
+    errno = saved;
+    return object;
 }
 
-// A batch says so in front of its summary and operation.
+PyObject *faa_db_current(void)
+{
+    PyObject *current = faa_context_current();
+    if (current && faa_pyspan(current)->owner != &owner)
+        faa_clear(&current);
+    return current;
+}
+
+int faa_db_is_inside(void)
+{
+    PyObject *current = faa_db_current();
+    Py_DecRef(current);
+    return current != NULL;
+}
+
+void faa_db_set_operation(PyObject *operation, struct faa_str name)
+{
+    struct faa_span *span = span_of(operation);
+    faa_span_set_name(span, name);
+    faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, name);
+}
+
+// A batch says so in front of its summary and operation; what does not fit is left out whole.
+static size_t put_name(char out[FAA_SQL_SUMMARY_MAX], const struct faa_sql_told *told, int batch)
+{
+    size_t prefix = batch ? strlen("BATCH ") : 0, n = told->summary_len;
+    if (n > FAA_SQL_SUMMARY_MAX - 1 - prefix)
+        for (n = FAA_SQL_SUMMARY_MAX - 1 - prefix; n > 0 && told->summary[n] != ' ';)
+            n--;
+    memcpy(out, "BATCH ", prefix);
+    memcpy(out + prefix, told->summary, n);
+    return prefix + n;
+}
+
+static void set_summary(struct faa_span *span, const struct faa_sql_told *told, int batch)
+{
+    char buffer[FAA_SQL_SUMMARY_MAX];
+    if (told->summary_len == 0)
+        return;
+    struct faa_str name = {buffer, put_name(buffer, told, batch)};
+    struct faa_str plain = {told->summary, told->summary_len};
+    struct faa_str verb = {buffer, (batch ? strlen("BATCH ") : 0) + faa_sql_operation(plain).n};
+    faa_span_set_name(span, name);
+    faa_span_set_str(span, FAA_KEY_DB_QUERY_SUMMARY, name);
+    faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, verb);
+    if (told->procedure_len)
+        faa_span_set_str(span, FAA_KEY_DB_STORED_PROCEDURE_NAME,
+                         (struct faa_str){told->summary + told->procedure, told->procedure_len});
+}
+
+// Where a text in double quotes can be nothing but a name.
+static int has_quoted_names(const struct faa_db_system *system)
+{
+    return system == &faa_db_postgresql || system == &faa_db_oracle;
+}
+
 void faa_db_set_statement(PyObject *operation, struct faa_str sql, Py_ssize_t batch)
 {
     struct faa_span *span = span_of(operation);
-    char text[QUERY_MAX], summary[FAA_SQL_SUMMARY_MAX] = "BATCH ";
+    struct faa_sql_told told;
     if (!span->recording)
         return;
-    size_t prefix = batch > 1 ? strlen(summary) : 0;
-    struct faa_str plain = {summary + prefix, 0};
-    plain.n = faa_sql_summary(sql, summary + prefix, sizeof(summary) - prefix);
-    if (plain.n) {
-        struct faa_str name = {summary, prefix + plain.n};
-        struct faa_str verb = {summary, prefix + faa_sql_operation(plain).n};
-        faa_span_set_name(span, name);
-        faa_span_set_str(span, FAA_KEY_DB_QUERY_SUMMARY, name);
-        faa_span_set_str(span, FAA_KEY_DB_OPERATION_NAME, verb);
-    }
+    unsigned flags = faa_settings.query_text == FAA_QUERY_TEXT_SANITIZED ? FAA_SQL_TELL_TEXT : 0;
+    if (has_quoted_names(faa_pyspan(operation)->extra))
+        flags |= FAA_SQL_QUOTED_NAMES;
+    faa_sql_tell_cached(sql, flags, &told);
+    set_summary(span, &told, batch > 1);
     if (batch > 1)
         faa_span_set_int(span, FAA_KEY_DB_OPERATION_BATCH_SIZE, batch);
-    size_t n = faa_sql_sanitize(sql, text, sizeof(text));
-    faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, (struct faa_str){text, n});
+    if (faa_settings.query_text == FAA_QUERY_TEXT_SANITIZED)
+        faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, (struct faa_str){told.text, told.text_len});
+    else if (faa_settings.query_text == FAA_QUERY_TEXT_RAW)
+        faa_span_set_str(span, FAA_KEY_DB_QUERY_TEXT, sql);
+}
+
+// libpq gives the port as text.
+static long long port_number(PyObject *port)
+{
+    struct faa_str text = faa_text(port);
+    long long number = text.n ? 0 : faa_int(port, 0);
+    for (size_t i = 0; i < text.n && number <= UINT16_MAX; i++) {
+        if (text.p[i] < '0' || text.p[i] > '9')
+            return 0;
+        number = number * 10 + (text.p[i] - '0');
+    }
+    return number <= UINT16_MAX ? number : 0;
 }
 
 void faa_db_set_server(PyObject *operation, const struct faa_db_system *system, PyObject *host,
                        PyObject *port)
 {
     struct faa_span *span = span_of(operation);
-    long long number = faa_int(port, 0);
+    long long number = port_number(port);
     faa_span_set_py(span, FAA_KEY_SERVER_ADDRESS, host);
     if (number > 0 && number != system->default_port && faa_text(host).n)
         faa_span_set_int(span, FAA_KEY_SERVER_PORT, number);
@@ -86,12 +162,35 @@ void faa_db_set_namespace(PyObject *operation, struct faa_str namespace)
         faa_span_set_str(span_of(operation), FAA_KEY_DB_NAMESPACE, namespace);
 }
 
+// MySQL's drivers give the number of the server's (or client's) error and a text as the exception's
+// arguments; 0 when it is no such exception. An OSError has a number too, none of the database's.
+static long long mysql_number(PyObject *error)
+{
+    PyObject *args;
+    if (PyErr_GivenExceptionMatches(error, PyExc_OSError) ||
+        faa_getattr(error, FAA_NAME(args), &args) != 1)
+        return 0;
+    long long number = faa_int(faa_sequence_item(args, 0), 0);
+    int has_text = faa_text(faa_sequence_item(args, 1)).n > 0;
+    Py_DecRef(args);
+    return has_text && number >= MYSQL_ERROR_MIN && number <= UINT16_MAX ? number : 0;
+}
+
 // SQLSTATE where the driver has it: psycopg 3 and asyncpg, then psycopg2.
 static void set_status_code(struct faa_span *span, PyObject *error)
 {
     PyObject *code;
-    if (faa_getattr(error, FAA_NAME(sqlstate), &code) != 1)
-        faa_getattr(error, FAA_NAME(pgcode), &code);
+    char digits[24];
+    long long number = mysql_number(error);
+    if (number) {
+        int n = snprintf(digits, sizeof(digits), "%lld", number);
+        faa_span_set_str(span, FAA_KEY_DB_RESPONSE_STATUS_CODE,
+                         (struct faa_str){digits, (size_t)n});
+        return;
+    }
+    if (faa_getattr(error, FAA_NAME(sqlstate), &code) != 1 &&
+        faa_getattr(error, FAA_NAME(pgcode), &code) != 1)
+        faa_getattr(error, FAA_NAME(sqlite_errorname), &code);
     faa_span_set_py(span, FAA_KEY_DB_RESPONSE_STATUS_CODE, code);
     Py_DecRef(code);
 }
@@ -101,11 +200,7 @@ static void fail(struct faa_span *span, PyObject *error)
     char type[TYPE_MAX], message[MESSAGE_MAX];
     PyObject *text = PyObject_Str(error);
     faa_err_discard();
-    struct faa_str line = faa_text(text);
-    const char *newline = line.n ? memchr(line.p, '\n', line.n) : NULL;
-    if (newline)
-        line.n = (size_t)(newline - line.p);
-    size_t n = faa_sql_sanitize(line, message, sizeof(message));
+    size_t n = faa_message_redact_driver(faa_text(text), message, sizeof(message));
     faa_span_set_status(span, FAA_STATUS_ERROR, (struct faa_str){message, n});
     n = faa_exception_type(error, type, sizeof(type));
     faa_span_set_str(span, FAA_KEY_ERROR_TYPE, (struct faa_str){type, n});
@@ -122,4 +217,10 @@ void faa_db_end(PyObject *operation, PyObject *error)
         fail(&s->span, error);
     faa_span_end(&s->span, 0);
     errno = saved;
+}
+
+// The span is abandoned when its object dies.
+void faa_db_drop(PyObject *operation)
+{
+    faa_pyspan(operation)->owner = NULL;
 }

@@ -24,14 +24,33 @@ extern const struct faa_db_system faa_db_mariadb, faa_db_mssql, faa_db_mysql, fa
 /// memory: then the call passes through.
 PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope);
 
+/// Something whose statements are none of the application's (a handshake, a pool that resets its
+/// connection): while it is current, faa_db_is_inside is true, and other spans go under the one
+/// that was current before. It has no span; faa_db_drop ends it. New reference, or NULL when there
+/// is no memory.
+PyObject *faa_db_hide(void);
+
+/// The operation that is current and has not ended (new reference), or NULL.
+PyObject *faa_db_current(void);
+
+/// True for what faa_db_hide has made.
+static inline int faa_db_is_hidden(PyObject *operation)
+{
+    return faa_pyspan(operation)->span.kind != FAA_KIND_CLIENT;
+}
+
 /// True inside of an operation that has begun and not ended: what a driver does now has its span.
 int faa_db_is_inside(void);
 
-/// Name, summary, operation and text of an SQL statement. `batch`: how often it is executed in one
-/// call, when that is more than once.
+/// Name and operation of one that is no statement, such as "connect".
+void faa_db_set_operation(PyObject *operation, struct faa_str name);
+
+/// Name, summary, operation, text (as FAA_DB_QUERY_TEXT says) and the called procedure of an SQL
+/// statement. `batch`: how often it is executed in one call, when that is more than once. A driver
+/// that calls a procedure by its name alone tells it as `CALL name(?, ?)`, or as what it sends.
 void faa_db_set_statement(PyObject *operation, struct faa_str sql, Py_ssize_t batch);
 
-/// Where the database is: str objects and an int, borrowed; NULL or any other type for unknown.
+/// Where the database is: text, and an int or text, borrowed; NULL or any other type for unknown.
 void faa_db_set_server(PyObject *operation, const struct faa_db_system *system, PyObject *host,
                        PyObject *port);
 
@@ -39,9 +58,12 @@ void faa_db_set_server(PyObject *operation, const struct faa_db_system *system, 
 void faa_db_set_namespace(PyObject *operation, struct faa_str namespace);
 
 /// Ends the span, with the end now. `error` is the driver's exception, borrowed, or NULL: its type
-/// names the failure, SQLSTATE or the vendor's code is the status code, and its first line, without
-/// what looks like a literal, the message. A cancellation is none of the operation's failures.
-/// Ending twice does nothing.
+/// names the failure, SQLSTATE or the vendor's code (MySQL's number, SQLite's name of it) is the
+/// status code, and its first line, without what may be a value, the message. A cancellation
+/// is none of the operation's failures. Ending twice does nothing.
 void faa_db_end(PyObject *operation, PyObject *error);
+
+/// Gives up what faa_db_begin or faa_db_hide has begun: it is over, and leaves no span.
+void faa_db_drop(PyObject *operation);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // FastAPI: its applications, whose requests come through Starlette.__call__, and the templates of
 // included routers.
+#include "base/log.h"
 #include "instrumentors/asgi.h"
 #include "instrumentors/fastapi_steps.h"
 #include "instrumentors/fastapi_telemetry.h"
@@ -42,39 +43,47 @@ static PyObject *route_hook(PyObject *wrapped, PyObject *data, PyObject *const *
 
 // An APIRoute that handles requests in its own way (0.137 and newer) may be found through an
 // included router. Older ones leave it to Starlette's Route, whose hook notes their whole path.
-static int hook_routes(void)
+static int inherits_handle(PyObject *route)
 {
-    static const struct faa_patch patches[] = {{"fastapi.routing:APIRoute.handle", route_hook}};
-    PyObject *routing = PyImport_ImportModule("fastapi.routing"); // Imported by now.
-    PyObject *route = routing ? PyObject_GetAttrString(routing, "APIRoute") : NULL;
-    PyObject *dict = route ? PyObject_GetAttrString(route, "__dict__") : NULL;
-    int status = dict ? 0 : -1;
-    if (dict && PyMapping_HasKeyString(dict, "handle")) {
-        status = faa_patch_all(patches, FAA_COUNT(patches));
-        if (status == 0)
-            faa_asgi_set_noted_routes(route);
-    }
-    Py_DecRef(routing);
-    Py_DecRef(route);
+    PyObject *dict = PyObject_GetAttrString(route, "__dict__");
+    int inherits =
+        dict && !PyMapping_HasKeyString(dict, "handle") && PyObject_HasAttrString(route, "handle");
+    PyErr_Clear();
     Py_DecRef(dict);
-    return status;
+    return inherits;
+}
+
+// A class of the library, or NULL with a debug line.
+static PyObject *find_class(const char *module_name, const char *name)
+{
+    PyObject *module = PyImport_ImportModule(module_name); // Imported by now.
+    PyObject *class = module ? PyObject_GetAttrString(module, name) : NULL;
+    if (!class)
+        faa_debug("%s:%s is not there", module_name, name);
+    Py_DecRef(module);
+    return class;
 }
 
 static int install(PyObject *module)
 {
+    (void)module;
     static const struct faa_patch patches[] = {
         {"starlette.applications:Starlette.__call__", faa_asgi_application_hook},
+        {"fastapi.routing:APIRoute.handle", route_hook},
     };
-    PyObject *class = PyObject_GetAttrString(module, "FastAPI");
-    int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
-    if (status == 0)
-        status = hook_routes();
+    PyObject *class = find_class("fastapi.applications", "FastAPI");
+    PyObject *route = class ? find_class("fastapi.routing", "APIRoute") : NULL;
+    int inherits = route && inherits_handle(route);
+    int status = route ? faa_patch_all(patches, inherits ? 1 : 2) : -1;
     if (status == 0) {
+        if (!inherits)
+            faa_asgi_set_noted_routes(route);
         faa_asgi_trace_class(FAA_FASTAPI, class, faa_fastapi_telemetry());
         faa_fastapi_telemetry_install();
         faa_fastapi_steps_install();
     }
     Py_DecRef(class);
+    Py_DecRef(route);
     return status;
 }
 
@@ -82,4 +91,18 @@ const struct faa_instrumentor faa_instrumentor_fastapi = {
     .name = "fastapi",
     .module = "fastapi.applications",
     .install = install,
+    .about =
+        {
+            .library = "FastAPI",
+            .versions = "0.95 to 0.165",
+            .spans = "one SERVER span per HTTP request and per WebSocket connection; INTERNAL "
+                     "spans for background tasks and slow dependencies, on request for "
+                     "dependencies, endpoint and serialization, and for each message of a "
+                     "WebSocket; an event for a failed validation",
+            .attributes = FAA_ASGI_ATTRIBUTES
+            " http.route faa.validation.error_count faa.validation.locations "
+            "code.function.name code.file.path code.line.number",
+            .switches = FAA_ASGI_SWITCHES
+            " OTEL_PYTHON_FASTAPI_EXCLUDED_URLS FAA_FASTAPI_SPANS FAA_SLOW_DEPENDENCY",
+        },
 };

@@ -7,9 +7,27 @@
 #include "span/http.h"
 #include "span/url.h"
 
+#include <stdlib.h>
+
 enum { URL_MAX = 2048 };
 
 static const char owner; // Its address marks the objects of exchanges that have not ended.
+
+// What an exchange knows beside its span; it dies with the object that holds both.
+struct exchange {
+    struct faa_span *span;
+    int resend_count;
+    int status; ///< Of the answer to the attempt that it is at; 0: none yet.
+    long long body_size;
+    enum { WAITING, ON_ITS_WAY, BETWEEN_ATTEMPTS, ENDED } phase;
+    void *data; ///< The instrumentor's.
+    void (*free_data)(void *data);
+};
+
+static struct exchange *exchange_of(PyObject *object)
+{
+    return faa_pyspan(object)->extra;
+}
 
 static int is_excluded(const struct faa_http_client *client, struct faa_str url)
 {
@@ -37,15 +55,70 @@ static void set_request(struct faa_span *span, struct faa_str method, struct faa
         faa_span_set_int(span, FAA_KEY_HTTP_REQUEST_RESEND_COUNT, resend_count);
 }
 
+static void fail(struct faa_span *span, PyObject *error)
+{
+    if (error && span->recording && !faa_exception_is_cancellation(error))
+        faa_span_record_exception(span, error);
+}
+
+// An exception names the failure before the answer's status does, if there are both.
+static void end_attempt(struct exchange *x, PyObject *error)
+{
+    fail(x->span, error);
+    faa_http_set_status(x->span, x->status, 400);
+    if (x->body_size >= 0)
+        faa_span_set_int(x->span, FAA_KEY_HTTP_RESPONSE_BODY_SIZE, x->body_size);
+    faa_span_end(x->span, 0);
+}
+
+static void begin_attempt(struct exchange *x, int resend_count)
+{
+    x->resend_count = resend_count;
+    x->status = 0;
+    x->body_size = -1;
+}
+
+// The object dies, and with it whatever could still have ended the exchange.
+static void free_exchange(void *extra)
+{
+    struct exchange *x = extra;
+    x->body_size = -1; // Nobody has read it to its end.
+    if (x->phase != ENDED && x->phase != BETWEEN_ATTEMPTS)
+        end_attempt(x, NULL);
+    if (x->free_data)
+        x->free_data(x->data);
+    free(x);
+}
+
+// An exchange whose span has not started.
+static PyObject *new_exchange(int resend_count)
+{
+    struct exchange *x = malloc(sizeof(*x));
+    PyObject *object = x ? faa_pyspan_new() : NULL;
+    if (!object) {
+        free(x);
+        return NULL;
+    }
+    struct faa_pyspan *s = faa_pyspan(object);
+    s->owner = &owner;
+    s->extra = x;
+    s->free_extra = free_exchange;
+    x->span = &s->span;
+    x->phase = WAITING;
+    x->data = NULL;
+    x->free_data = NULL;
+    begin_attempt(x, resend_count);
+    return object;
+}
+
 PyObject *faa_http_client_begin(const struct faa_http_client *client, struct faa_str method,
                                 struct faa_str url, int resend_count)
 {
     static const struct faa_span_context excluded = {.suppressed = 1};
     int saved = errno;
-    PyObject *object = faa_pyspan_new();
+    PyObject *object = new_exchange(resend_count);
     if (object) {
         struct faa_pyspan *s = faa_pyspan(object);
-        s->owner = &owner;
         if (is_excluded(client, url))
             faa_span_start(&s->span, FAA_KIND_CLIENT, client->scope, &excluded);
         else
@@ -64,32 +137,95 @@ PyObject *faa_http_client_current(void)
     return current;
 }
 
-static void fail(struct faa_span *span, PyObject *error)
+PyObject *faa_http_client_carry(int *again)
 {
-    if (error && !faa_exception_is_cancellation(error))
-        faa_span_record_exception(span, error);
+    PyObject *exchange = faa_http_client_current();
+    struct exchange *x = exchange ? exchange_of(exchange) : NULL;
+    *again = x && x->phase == BETWEEN_ATTEMPTS;
+    if (x && x->phase == ON_ITS_WAY)
+        faa_clear(&exchange);
+    else if (x)
+        x->phase = ON_ITS_WAY;
+    return exchange;
+}
+
+int faa_http_client_is_waiting(void)
+{
+    PyObject *exchange = faa_http_client_current();
+    int waiting = exchange && exchange_of(exchange)->phase == WAITING;
+    Py_DecRef(exchange);
+    return waiting;
+}
+
+void faa_http_client_mark_sent(PyObject *exchange)
+{
+    struct exchange *x = exchange_of(exchange);
+    if (x->phase == WAITING)
+        x->phase = ON_ITS_WAY;
+}
+
+void faa_http_client_end_attempt(PyObject *exchange, PyObject *error)
+{
+    struct exchange *x = exchange_of(exchange);
+    int saved = errno;
+    if (x->phase == ON_ITS_WAY) {
+        end_attempt(x, error);
+        x->phase = BETWEEN_ATTEMPTS;
+    }
+    errno = saved;
 }
 
 void faa_http_client_resend(PyObject *exchange, int status, PyObject *error, struct faa_str method,
                             struct faa_str url, int resend_count)
 {
     struct faa_pyspan *s = faa_pyspan(exchange);
+    struct exchange *x = exchange_of(exchange);
     const char *scope = s->span.scope;
     int saved = errno;
-    if (s->span.context.suppressed)
+    if (x->phase == ENDED)
         return;
-    faa_http_set_status(&s->span, status, 400);
-    fail(&s->span, error);
-    faa_span_end(&s->span, 0);
-    faa_span_fini(&s->span);
-    faa_context_start_under(&s->span, FAA_KIND_CLIENT, scope, s->previous);
-    set_request(&s->span, method, url, resend_count);
+    faa_http_client_set_status(exchange, status);
+    end_attempt(x, error); // Unless it has been: then nothing happens.
+    begin_attempt(x, resend_count);
+    if (!s->span.context.suppressed) {
+        faa_span_fini(&s->span);
+        faa_context_start_under(&s->span, FAA_KIND_CLIENT, scope, s->previous);
+        set_request(&s->span, method, url, resend_count);
+    }
     errno = saved;
+}
+
+void faa_http_client_set_data(PyObject *exchange, void *data, void (*free_data)(void *data))
+{
+    struct exchange *x = exchange_of(exchange);
+    x->data = data;
+    x->free_data = free_data;
+}
+
+void *faa_http_client_data(PyObject *exchange)
+{
+    return exchange_of(exchange)->data;
+}
+
+int faa_http_client_resend_count(PyObject *exchange)
+{
+    return exchange_of(exchange)->resend_count;
 }
 
 void faa_http_client_set_status(PyObject *exchange, int status)
 {
-    faa_http_set_status(&faa_pyspan(exchange)->span, status > 0 && status < 1000 ? status : 0, 400);
+    if (status > 0 && status < 1000)
+        exchange_of(exchange)->status = status;
+}
+
+int faa_http_client_is_answered(PyObject *exchange)
+{
+    return exchange_of(exchange)->status > 0;
+}
+
+void faa_http_client_set_body_size(PyObject *exchange, long long size)
+{
+    exchange_of(exchange)->body_size = size;
 }
 
 void faa_http_client_set_version(PyObject *exchange, struct faa_str version)
@@ -131,13 +267,21 @@ void faa_http_client_capture_response(PyObject *exchange, PyObject *headers)
     capture(exchange, FAA_RULE_CLIENT_RESPONSE, FAA_KEY_HTTP_RESPONSE_HEADER, headers);
 }
 
+void faa_http_client_fail(PyObject *exchange, PyObject *error)
+{
+    int saved = errno;
+    fail(&faa_pyspan(exchange)->span, error);
+    errno = saved;
+}
+
 void faa_http_client_end(PyObject *exchange, PyObject *error)
 {
-    struct faa_pyspan *s = faa_pyspan(exchange);
+    struct exchange *x = exchange_of(exchange);
     int saved = errno;
-    s->owner = NULL;
-    fail(&s->span, error);
-    faa_span_end(&s->span, 0);
+    if (x->phase != ENDED && x->phase != BETWEEN_ATTEMPTS)
+        end_attempt(x, error);
+    x->phase = ENDED;
+    faa_pyspan(exchange)->owner = NULL;
     errno = saved;
 }
 
@@ -148,22 +292,35 @@ void faa_http_client_context(PyObject *exchange, struct faa_injection *out)
     faa_propagation_inject(&faa_pyspan(exchange)->span.context, out);
 }
 
+enum { NAMES_MAX = 16 }; // The formats have ten.
+
+// The str of a header's name, made once and kept for ever: a new one would be hashed for each
+// request. Two threads without the GIL may make one twice. Borrowed; NULL without memory.
+static PyObject *name_of(struct faa_str name)
+{
+    static PyObject *names[NAMES_MAX];
+    for (size_t i = 0; i < NAMES_MAX; i++) {
+        if (!names[i])
+            names[i] = PyUnicode_InternFromString(name.p);
+        if (!names[i] || faa_str_eq(faa_text(names[i]), name))
+            return names[i];
+    }
+    return NULL;
+}
+
 static int put(PyObject *headers, const struct faa_header *h)
 {
-    PyObject *key = PyUnicode_FromStringAndSize(h->name.p, (Py_ssize_t)h->name.n);
+    PyObject *name = name_of(h->name);
     PyObject *text = PyUnicode_FromStringAndSize(h->value.p, (Py_ssize_t)h->value.n);
-    int status = key && text ? PyObject_SetItem(headers, key, text) : -1;
-    Py_DecRef(key);
+    int status = name && text ? PyObject_SetItem(headers, name, text) : -1;
     Py_DecRef(text);
     return status;
 }
 
-static int has(PyObject *headers, const char *name)
+static int has(PyObject *headers, struct faa_str name)
 {
-    PyObject *key = PyUnicode_FromString(name);
-    int found = key ? PySequence_Contains(headers, key) : -1;
-    Py_DecRef(key);
-    return found;
+    PyObject *key = name_of(name);
+    return key ? PySequence_Contains(headers, key) : -1;
 }
 
 int faa_http_client_tells_own_trace(PyObject *headers)
@@ -172,7 +329,7 @@ int faa_http_client_tells_own_trace(PyObject *headers)
     const struct faa_str *names = faa_propagation_own_names(&count);
     int found = 0;
     for (size_t i = 0; found == 0 && i < count; i++)
-        found = has(headers, names[i].p);
+        found = has(headers, names[i]);
     faa_err_discard();
     return found != 0;
 }
@@ -186,7 +343,7 @@ int faa_http_client_inject(PyObject *exchange, PyObject *headers)
         return 0;
     for (size_t i = 0; status >= 0 && i < ours.count; i++) {
         const struct faa_header *h = &ours.headers[i];
-        int found = h->yields ? has(headers, h->name.p) : 0;
+        int found = h->yields ? has(headers, h->name) : 0;
         if (found == 0)
             found = put(headers, h) ? -1 : 0;
         status = found < 0 ? -1 : 1;

@@ -4,7 +4,8 @@
 //
 // An exchange is a faa.span object. While it is current, a client that another one is built on
 // (urllib3 under requests) knows that its exchange has a span, and only tells when the request goes
-// out once more. All functions need the GIL and leave no error set.
+// out once more. It may last longer than the call, as long as its body is read: then it is kept on
+// the response, and ends with it at the latest. All functions need the GIL and leave no error set.
 #ifndef FAA_INSTRUMENTORS_HTTP_CLIENT_H
 #define FAA_INSTRUMENTORS_HTTP_CLIENT_H
 
@@ -28,6 +29,34 @@ PyObject *faa_http_client_begin(const struct faa_http_client *client, struct faa
 /// The exchange that is current and has not ended (new reference), or NULL.
 PyObject *faa_http_client_current(void);
 
+/// What the instrumentor that has begun an exchange keeps for it, until its object dies: then
+/// `free_data`, which may be NULL, is called with it.
+void faa_http_client_set_data(PyObject *exchange, void *data, void (*free_data)(void *data));
+void *faa_http_client_data(PyObject *exchange);
+
+/// For a client that others are built on, when it is asked to send: the current exchange (new
+/// reference) when the request is its own, carried from now on. `again` says that an attempt has
+/// ended, and the caller is to begin the next one by faa_http_client_resend. NULL when the caller
+/// is to begin an exchange itself: there is none, or it is on its way already and this is another
+/// request (made by an iterator that gives the body, say).
+PyObject *faa_http_client_carry(int *again);
+
+/// For a client that carries its own exchange: what other clients send from now on is not its
+/// request.
+void faa_http_client_mark_sent(PyObject *exchange);
+
+/// True when there is a current exchange that nobody has carried yet: for a client that is built on
+/// others and may itself be what another one is built on.
+int faa_http_client_is_waiting(void);
+
+/// Ends the span of the attempt that a carried exchange is at: it has failed, by `error` (borrowed)
+/// or by the status that was set, and the request will go out once more when the client has waited
+/// a while.
+void faa_http_client_end_attempt(PyObject *exchange, PyObject *error);
+
+/// How often the request had gone out before the attempt that the exchange is at.
+int faa_http_client_resend_count(PyObject *exchange);
+
 /// Ends the attempt that the exchange, which is current, is at, and begins the next one in its
 /// place: the same request, or the one that the answer sent us to, on its way again. `status` is
 /// what the attempt was answered with, 0 when it was not; `error` is what it failed by, borrowed,
@@ -35,8 +64,14 @@ PyObject *faa_http_client_current(void);
 void faa_http_client_resend(PyObject *exchange, int status, PyObject *error, struct faa_str method,
                             struct faa_str url, int resend_count);
 
-/// Sets the status code (0: none); from 400 on the exchange has failed.
+/// Notes the status code (0: none); from 400 on the exchange has failed.
 void faa_http_client_set_status(PyObject *exchange, int status);
+
+/// True when the attempt that the exchange is at has a status code.
+int faa_http_client_is_answered(PyObject *exchange);
+
+/// Notes the size of the answer's body as it came over the wire; -1: not known.
+void faa_http_client_set_body_size(PyObject *exchange, long long size);
 
 /// Sets network.protocol.version from "HTTP/1.1", "HTTP/2", "1.1" and the like.
 void faa_http_client_set_version(PyObject *exchange, struct faa_str version);
@@ -48,8 +83,13 @@ void faa_http_client_set_version(PyObject *exchange, struct faa_str version);
 void faa_http_client_capture_request(PyObject *exchange, PyObject *headers);
 void faa_http_client_capture_response(PyObject *exchange, PyObject *headers);
 
+/// Marks the attempt as failed by this exception of the library's (borrowed), unless it is a
+/// cancellation, without ending it: the call may go on with another one.
+void faa_http_client_fail(PyObject *exchange, PyObject *error);
+
 /// Ends the span, with the end now. `error` is the exception that the call raised, borrowed, or
-/// NULL; a cancellation is none of the exchange's failures. Ending twice does nothing.
+/// NULL; a cancellation is none of the exchange's failures. Ending twice does nothing. An exchange
+/// that nobody has ended does so when its object dies.
 void faa_http_client_end(PyObject *exchange, PyObject *error);
 
 /// What goes into the request's headers. Empty when there is nothing to tell.

@@ -27,4 +27,13 @@ const struct faa_instrumentor faa_instrumentor_hypercorn = {
     .name = "hypercorn",
     .module = "hypercorn.app_wrappers",
     .install = install,
+    .about =
+        {
+            .library = "hypercorn",
+            .versions = "0.18",
+            .spans = "one SERVER span per HTTP request and per WebSocket connection of any "
+                     "ASGI application that no framework known here sees",
+            .attributes = FAA_ASGI_ATTRIBUTES,
+            .switches = FAA_ASGI_SWITCHES,
+        },
 };

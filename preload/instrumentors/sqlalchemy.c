@@ -1,230 +1,253 @@
 // SPDX-License-Identifier: MIT
-// SQLAlchemy, sync and async, Core and ORM: one CLIENT span per statement, by the events of the
-// Engine class, which see every engine, made before or after.
-#include "base/clock.h"
-#include "instrumentors/asgi.h"
-#include "instrumentors/db_client.h"
+// SQLAlchemy, sync and async, Core and ORM: one CLIENT span per statement.
+//
+// Every statement goes through one of three methods of the engine's dialect, and nothing else does:
+// the hook is around the driver's work exactly. (The events of the Engine class are not: an error
+// in a listener, or between two, is not told to the others, and a class that has listeners makes
+// each statement some microseconds slower.)
+#include "instrumentors/sqlalchemy.h"
+
 #include "instrumentors/instrumentor.h"
 #include "python/blocking.h"
 #include "python/err.h"
 
-// SQLAlchemy's dialect names, and the database of a URL that names none.
-static const struct dialect {
-    struct faa_str name;
-    const struct faa_db_system *system;
-    struct faa_str database;
-} dialects[] =
-    {
-        {FAA_STR("postgresql"), &faa_db_postgresql, FAA_STR("")},
-        {FAA_STR("mysql"), &faa_db_mysql, FAA_STR("")},
-        {FAA_STR("mariadb"), &faa_db_mariadb, FAA_STR("")},
-        {FAA_STR("sqlite"), &faa_db_sqlite, FAA_STR(":memory:")},
-        {FAA_STR("mssql"), &faa_db_mssql, FAA_STR("")},
-        {FAA_STR("oracle"), &faa_db_oracle, FAA_STR("")},
-},
-  other_dialect = {FAA_STR(""), &faa_db_other_sql, FAA_STR("")};
+const char faa_sqlalchemy_scope[] = "sqlalchemy";
 
-static const struct dialect *dialect_of(PyObject *connection)
+// Marks the operations of statements, whose `extra` is the cursor: it tells them apart, and is
+// never looked into.
+static void forget_cursor(void *cursor)
 {
-    const struct dialect *found = &other_dialect;
-    PyObject *dialect, *name = NULL;
-    if (faa_getattr(connection, FAA_NAME(dialect), &dialect) == 1)
-        faa_getattr(dialect, FAA_NAME(name), &name);
-    struct faa_str text = faa_text(name);
-    for (size_t i = 0; i < FAA_COUNT(dialects); i++) {
-        if (faa_str_eq(text, dialects[i].name))
-            found = &dialects[i];
-    }
-    Py_DecRef(dialect);
-    Py_DecRef(name);
-    return found;
+    (void)cursor;
 }
 
-static void set_server(PyObject *operation, PyObject *connection, const struct dialect *dialect)
+// True where the statement belongs to an operation: SQLAlchemy's own work on a connection, or the
+// method of a dialect's base class, on the same cursor. A statement that one of the database's
+// functions in Python executes within another one has a span.
+static int is_part(PyObject *cursor)
 {
-    PyObject *engine, *url = NULL, *database = NULL, *host = NULL, *port = NULL;
-    if (faa_getattr(connection, FAA_NAME(engine), &engine) == 1 &&
-        faa_getattr(engine, FAA_NAME(url), &url) == 1) {
-        faa_getattr(url, FAA_NAME(database), &database);
-        faa_getattr(url, FAA_NAME(host), &host);
-        faa_getattr(url, FAA_NAME(port), &port);
-    }
-    struct faa_str namespace = faa_text(database);
-    faa_db_set_namespace(operation, namespace.n ? namespace : dialect->database);
-    faa_db_set_server(operation, dialect->system, host, port);
-    Py_DecRef(engine);
-    Py_DecRef(url);
-    Py_DecRef(database);
-    Py_DecRef(host);
-    Py_DecRef(port);
-}
-
-// How often the statement is executed, or 0 when it is no batch. One INSERT with many rows, which
-// SQLAlchemy 2 makes of several, comes as executemany too, but with parameters made for it.
-static Py_ssize_t batch_size(PyObject *context, PyObject *parameters, PyObject *executemany)
-{
-    if (executemany != Py_True)
+    PyObject *current = faa_db_current();
+    if (!current)
         return 0;
-    PyObject *all = PyObject_GetAttrString(context, "parameters");
-    Py_ssize_t n = all == parameters ? PyObject_Size(all) : 0;
-    PyErr_Clear();
-    Py_DecRef(all);
-    return n >= 2 ? n : 0;
+    const struct faa_pyspan *s = faa_pyspan(current);
+    int part =
+        faa_db_is_hidden(current) || (s->span.scope == faa_sqlalchemy_scope &&
+                                      (s->free_extra != forget_cursor || s->extra == cursor));
+    Py_DecRef(current);
+    return part;
 }
 
-// The statements of an async engine wait in greenlets, beside which the loop runs on.
-static int is_async(PyObject *connection)
+// The engine is not known when it was made before we came.
+static const struct faa_sqlalchemy_database *database_of(PyObject *dialect, PyObject *context,
+                                                         PyObject **holder)
 {
-    PyObject *dialect, *flag = NULL;
-    if (faa_getattr(connection, FAA_NAME(dialect), &dialect) == 1)
-        faa_getattr(dialect, FAA_NAME(is_async), &flag);
-    int yes = flag == Py_True;
-    Py_DecRef(dialect);
-    Py_DecRef(flag);
-    return yes;
+    const struct faa_sqlalchemy_database *database = faa_sqlalchemy_database_of(dialect, holder);
+    PyObject *connection, *engine = NULL;
+    if (*holder || !context)
+        return database;
+    if (faa_getattr(context, FAA_NAME(root_connection), &connection) == 1 &&
+        faa_getattr(connection, FAA_NAME(engine), &engine) == 1)
+        faa_sqlalchemy_note_engine(engine);
+    Py_DecRef(connection);
+    Py_DecRef(engine);
+    return faa_sqlalchemy_database_of(dialect, holder);
 }
 
-// The operation stays with the execution context, and is current until it ends: the driver below
-// makes no span of its own.
-static void begin(PyObject *connection, PyObject *statement, PyObject *parameters,
-                  PyObject *context, PyObject *executemany)
+// `context` may be NULL or None.
+static PyObject *begin(PyObject *dialect, PyObject *cursor, PyObject *statement, Py_ssize_t batch,
+                       PyObject *context)
 {
-    const struct dialect *dialect = dialect_of(connection);
-    PyObject *operation = faa_db_begin(dialect->system, "sqlalchemy");
-    if (!operation)
-        return;
-    struct faa_span *span = &faa_pyspan(operation)->span;
-    if (span->recording) {
-        faa_db_set_statement(operation, faa_text(statement),
-                             batch_size(context, parameters, executemany));
-        set_server(operation, connection, dialect);
-        if (!is_async(connection))
-            faa_span_mark_blocking(span);
-    }
-    if (PyObject_SetAttr(context, FAA_NAME(_faa_span), operation))
-        PyErr_Clear();
-    else
+    PyObject *holder;
+    const struct faa_sqlalchemy_database *database = database_of(dialect, context, &holder);
+    PyObject *operation = faa_db_begin(database->system, faa_sqlalchemy_scope);
+    if (operation) {
+        struct faa_span *span = &faa_pyspan(operation)->span;
+        if (span->recording) {
+            faa_db_set_statement(operation, faa_text(statement), batch);
+            faa_sqlalchemy_set_database(operation, database);
+            faa_sqlalchemy_set_pool_wait(span, context);
+            if (!database->is_async)
+                faa_span_mark_blocking(span);
+        }
+        faa_pyspan(operation)->extra = cursor;
+        faa_pyspan(operation)->free_extra = forget_cursor;
         faa_context_activate(operation);
-    Py_DecRef(operation);
+    }
+    Py_DecRef(holder);
+    return operation;
 }
 
-// Takes the operation off the execution context and ends it. `error` is borrowed, or NULL.
-static void end(PyObject *context, PyObject *error)
+static void end(PyObject *operation)
 {
-    PyObject *operation;
-    if (!context || context == Py_None ||
-        faa_getattr(context, FAA_NAME(_faa_span), &operation) != 1)
-        return;
-    if (PyObject_DelAttr(context, FAA_NAME(_faa_span)))
-        PyErr_Clear();
-    faa_context_deactivate(operation);
-    faa_db_end(operation, error);
-    Py_DecRef(operation);
-}
-
-// The three listeners. They are called with no error set; none of them may fail.
-
-static PyObject *before_cursor_execute(PyObject *self, PyObject *args)
-{
-    (void)self;
-    PyObject *connection, *cursor, *statement, *parameters, *context, *executemany;
-    if (!PyArg_UnpackTuple(args, "before_cursor_execute", 6, 6, &connection, &cursor, &statement,
-                           &parameters, &context, &executemany))
-        return NULL;
-    int saved = errno;
-    begin(connection, statement, parameters, context, executemany);
-    errno = saved;
-    return PyTuple_Pack(2, statement, parameters);
-}
-
-static PyObject *after_cursor_execute(PyObject *self, PyObject *args)
-{
-    (void)self;
-    int saved = errno;
-    end(PyTuple_Size(args) >= 5 ? PyTuple_GetItem(args, 4) : NULL, NULL);
-    errno = saved;
-    return faa_newref(Py_None);
-}
-
-static PyObject *handle_error(PyObject *self, PyObject *exception_context)
-{
-    (void)self;
-    int saved = errno;
-    PyObject *context, *error;
-    faa_getattr(exception_context, FAA_NAME(execution_context), &context);
-    faa_getattr(exception_context, FAA_NAME(original_exception), &error);
-    end(context, error);
-    Py_DecRef(context);
-    Py_DecRef(error);
-    errno = saved;
-    return faa_newref(Py_None);
-}
-
-// Pool.connect, of sync and of async engines (there in a greenlet that waits for the pool's turn):
-// what a request waits for a connection, including the time to make a new one.
-static PyObject *connect_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
-                              size_t nargsf, PyObject *kwnames)
-{
-    (void)data;
-    uint64_t asked = faa_clock_mono_ns();
-    PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
     struct faa_err e = faa_err_save();
-    faa_asgi_add_wait(FAA_WAIT_CONNECTION, faa_clock_mono_ns() - asked);
+    faa_err_normalize(&e);
+    faa_context_deactivate(operation);
+    faa_db_end(operation, e.value);
+    Py_DecRef(operation);
     faa_err_restore(&e);
+}
+
+// self, cursor, statement, then parameters unless there are none to give, and perhaps the context.
+static PyObject *execute(PyObject *wrapped, PyObject *const *args, size_t nargsf, PyObject *kwnames,
+                         size_t context_at, Py_ssize_t batch)
+{
+    size_t nargs = FAA_NARGS(nargsf);
+    if (nargs < 3 || is_part(args[1]))
+        return faa_call(wrapped, args, nargsf, kwnames);
+    int saved = errno;
+    PyObject *context = nargs > context_at ? args[context_at] : NULL;
+    PyObject *operation = begin(args[0], args[1], args[2], batch, context);
+    errno = saved;
+    PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
+    if (operation)
+        end(operation);
     return result;
 }
 
-// `retval` lets the listener be called without a Python function of SQLAlchemy's in between.
-static struct listener {
-    PyMethodDef method;
-    int retval;
-} listeners[] = {
-    {{"before_cursor_execute", before_cursor_execute, METH_VARARGS, NULL}, 1},
-    {{"after_cursor_execute", after_cursor_execute, METH_VARARGS, NULL}, 0},
-    {{"handle_error", handle_error, METH_O, NULL}, 1},
+static PyObject *execute_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                              size_t nargsf, PyObject *kwnames)
+{
+    (void)data;
+    return execute(wrapped, args, nargsf, kwnames, 4, 0);
+}
+
+static PyObject *execute_no_params_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                                        size_t nargsf, PyObject *kwnames)
+{
+    (void)data;
+    return execute(wrapped, args, nargsf, kwnames, 3, 0);
+}
+
+static PyObject *executemany_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                                  size_t nargsf, PyObject *kwnames)
+{
+    (void)data;
+    Py_ssize_t n = FAA_NARGS(nargsf) > 3 ? PyObject_Size(args[3]) : 0;
+    if (n < 0)
+        faa_err_discard();
+    return execute(wrapped, args, nargsf, kwnames, 4, n > 1 ? n : 0);
+}
+
+// What a dialect may have of its own, in place of DefaultDialect's or beside it.
+static const struct faa_patch dialect_methods[] = {
+    {"do_execute", execute_hook},
+    {"do_executemany", executemany_hook},
+    {"do_execute_no_params", execute_no_params_hook},
+    {"do_begin", faa_sqlalchemy_begin_hook},
+    {"do_commit", faa_sqlalchemy_commit_hook},
+    {"do_rollback", faa_sqlalchemy_rollback_hook},
+    {"do_savepoint", faa_sqlalchemy_savepoint_hook},
+    {"do_rollback_to_savepoint", faa_sqlalchemy_rollback_to_hook},
+    {"do_release_savepoint", faa_sqlalchemy_release_hook},
+    {"do_begin_twophase", faa_sqlalchemy_begin_twophase_hook},
+    {"do_prepare_twophase", faa_sqlalchemy_prepare_hook},
+    {"do_commit_twophase", faa_sqlalchemy_commit_twophase_hook},
+    {"do_rollback_twophase", faa_sqlalchemy_rollback_twophase_hook},
+    {"set_isolation_level", faa_sqlalchemy_setting_hook},
+    {"get_isolation_level", faa_sqlalchemy_setting_hook},
 };
 
-static int listen(PyObject *event, PyObject *engine, struct listener *l)
+PyAPI_DATA(PyTypeObject) PyFunction_Type;
+
+// Functions alone: what is wrapped already is none, and what another tool has put there we leave.
+static void wrap_methods_of(PyObject *class)
 {
-    int status = -1;
-    PyObject *function = PyCFunction_New(&l->method, NULL);
-    PyObject *call = PyObject_GetAttrString(event, "listen");
-    PyObject *args = Py_BuildValue("(OsO)", engine, l->method.ml_name, function);
-    PyObject *kwargs = l->retval ? Py_BuildValue("{sO}", "retval", Py_True) : NULL;
-    PyObject *result = function && call && args ? PyObject_Call(call, args, kwargs) : NULL;
-    if (result)
-        status = 0;
-    Py_DecRef(function);
-    Py_DecRef(call);
-    Py_DecRef(args);
-    Py_DecRef(kwargs);
-    Py_DecRef(result);
-    return status;
+    PyObject *own = PyObject_GetAttrString(class, "__dict__");
+    for (size_t i = 0; own && i < FAA_COUNT(dialect_methods); i++) {
+        const struct faa_patch *method = &dialect_methods[i];
+        PyObject *function = PyMapping_GetItemString(own, method->target);
+        PyObject *wrapper = NULL;
+        if (function && faa_type_of(function) == &PyFunction_Type)
+            wrapper = faa_wrapper_new(function, method->hook, NULL);
+        if (wrapper)
+            (void)!PyObject_SetAttrString(class, method->target, wrapper);
+        PyErr_Clear();
+        Py_DecRef(function);
+        Py_DecRef(wrapper);
+    }
+    PyErr_Clear();
+    Py_DecRef(own);
 }
+
+static PyObject *default_dialect; // Its own methods are wrapped by `install`. Kept for ever.
+
+// Dialects are classes of the database's module, and of other packages: they are known when an
+// engine has one.
+static void wrap_dialect(PyObject *dialect)
+{
+    PyObject *classes = PyObject_GetAttrString((PyObject *)faa_type_of(dialect), "__mro__");
+    for (Py_ssize_t i = 0; classes && i < PyTuple_Size(classes); i++) {
+        PyObject *class = PyTuple_GetItem(classes, i);
+        if (class == default_dialect)
+            break;
+        wrap_methods_of(class);
+    }
+    PyErr_Clear();
+    Py_DecRef(classes);
+}
+
+static PyObject *engine_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                             size_t nargsf, PyObject *kwnames)
+{
+    (void)data;
+    PyObject *result = faa_call(wrapped, args, nargsf, kwnames), *dialect;
+    if (!result || FAA_NARGS(nargsf) < 1)
+        return result;
+    int saved = errno;
+    if (faa_getattr(args[0], FAA_NAME(dialect), &dialect) == 1)
+        wrap_dialect(dialect);
+    Py_DecRef(dialect);
+    faa_sqlalchemy_note_engine(args[0]);
+    errno = saved;
+    return result;
+}
+
+#define DIALECT "sqlalchemy.engine.default:DefaultDialect."
+#define POOL "sqlalchemy.pool.base:"
 
 static int install(PyObject *module)
 {
     (void)module;
-    static const struct faa_patch patches[] = {{"sqlalchemy.pool.base:Pool.connect", connect_hook}};
-    if (faa_patch_all(patches, FAA_COUNT(patches)))
+    static const struct faa_patch patches[] = {
+        {DIALECT "do_execute", execute_hook},
+        {DIALECT "do_executemany", executemany_hook},
+        {DIALECT "do_execute_no_params", execute_no_params_hook},
+        {DIALECT "do_commit", faa_sqlalchemy_commit_hook},
+        {DIALECT "do_rollback", faa_sqlalchemy_rollback_hook},
+        {DIALECT "do_savepoint", faa_sqlalchemy_savepoint_hook},
+        {DIALECT "do_rollback_to_savepoint", faa_sqlalchemy_rollback_to_hook},
+        {DIALECT "do_release_savepoint", faa_sqlalchemy_release_hook},
+        {"sqlalchemy.engine.base:Engine.__init__", engine_hook},
+        {POOL "Pool.connect", faa_sqlalchemy_checkout_hook},
+        {"sqlalchemy.pool.impl:SingletonThreadPool.connect", faa_sqlalchemy_checkout_hook},
+        {POOL "_ConnectionRecord._ConnectionRecord__connect", faa_sqlalchemy_connect_hook},
+        {POOL "_finalize_fairy", faa_sqlalchemy_finalize_hook},
+        // DefaultDialect's does nothing; there is no need to see it unless it is to be told.
+        {DIALECT "do_begin", faa_sqlalchemy_begin_hook},
+    };
+    int told = (faa_settings.sqlalchemy_spans & FAA_SQLALCHEMY_TRANSACTIONS) != 0;
+    if (faa_patch_all(patches, FAA_COUNT(patches) - !told))
         return -1;
-    int status = -1;
-    PyObject *event = PyImport_ImportModule("sqlalchemy.event");
-    PyObject *package = event ? PyImport_ImportModule("sqlalchemy.engine") : NULL;
-    PyObject *engine = package ? PyObject_GetAttrString(package, "Engine") : NULL;
-    if (engine) {
-        status = 0;
-        for (size_t i = 0; status == 0 && i < FAA_COUNT(listeners); i++)
-            status = listen(event, engine, &listeners[i]);
-    }
-    Py_DecRef(event);
-    Py_DecRef(package);
-    Py_DecRef(engine);
-    return status;
+    PyObject *defaults = PyImport_ImportModule("sqlalchemy.engine.default");
+    default_dialect = defaults ? PyObject_GetAttrString(defaults, "DefaultDialect") : NULL;
+    Py_DecRef(defaults);
+    return 0;
 }
 
 const struct faa_instrumentor faa_instrumentor_sqlalchemy = {
     .name = "sqlalchemy",
     .module = "sqlalchemy",
     .install = install,
+    .about =
+        {
+            .library = "SQLAlchemy",
+            .versions = "1.4 to 2.1",
+            .spans = "one CLIENT span per statement; slow or failed connects and waits for a "
+                     "connection of the pool; on request every connect, every wait and the steps "
+                     "of transactions",
+            .attributes = "db.system.name db.namespace db.operation.name db.query.summary "
+                          "db.query.text db.operation.batch.size db.response.status_code "
+                          "server.address server.port error.type faa.db.pool.wait_us "
+                          "faa.event_loop.blocking",
+            .switches = "FAA_SQLALCHEMY_SPANS FAA_SLOW_POOL_WAIT",
+        },
 };

@@ -75,9 +75,9 @@ static int install(PyObject *module)
         {"starlette.routing:Mount.handle", mount_hook},
         {"starlette.applications:Starlette.__call__", faa_asgi_application_hook},
     };
-    PyObject *class = PyObject_GetAttrString(module, "Starlette");
-    int status = class ? faa_patch_all(patches, FAA_COUNT(patches)) : -1;
-    if (status == 0) {
+    int status = faa_patch_all(patches, FAA_COUNT(patches));
+    PyObject *class = status == 0 ? PyObject_GetAttrString(module, "Starlette") : NULL;
+    if (class) {
         faa_asgi_trace_class(FAA_STARLETTE, class, NULL);
         hook_handlers();
         faa_background_install();
@@ -90,4 +90,15 @@ const struct faa_instrumentor faa_instrumentor_starlette = {
     .name = "starlette",
     .module = "starlette.applications",
     .install = install,
+    .about =
+        {
+            .library = "Starlette",
+            .versions = "0.27 to 1.10",
+            .spans = "one SERVER span per HTTP request and per WebSocket connection; an "
+                     "INTERNAL span per background task, on request for each message of a "
+                     "WebSocket",
+            .attributes = FAA_ASGI_ATTRIBUTES
+            " http.route code.function.name code.file.path code.line.number",
+            .switches = FAA_ASGI_SWITCHES " OTEL_PYTHON_STARLETTE_EXCLUDED_URLS FAA_FASTAPI_SPANS",
+        },
 };

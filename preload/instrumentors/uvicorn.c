@@ -45,4 +45,13 @@ const struct faa_instrumentor faa_instrumentor_uvicorn = {
     .name = "uvicorn",
     .module = "uvicorn.config",
     .install = install,
+    .about =
+        {
+            .library = "uvicorn",
+            .versions = "0.21 to 0.54",
+            .spans = "one SERVER span per HTTP request and per WebSocket connection of any "
+                     "ASGI application that no framework known here sees",
+            .attributes = FAA_ASGI_ATTRIBUTES,
+            .switches = FAA_ASGI_SWITCHES,
+        },
 };

@@ -65,7 +65,7 @@ static int begin(struct awaitable *a)
     if (kind == &PyCoro_Type || kind == &PyGen_Type)
         a->iter = faa_newref(a->inner);
     else
-        a->iter = PyObject_CallMethod(a->inner, "__await__", NULL);
+        a->iter = PyObject_CallMethodObjArgs(a->inner, FAA_NAME(__await__), NULL);
     if (!a->iter) {
         finish_with_error(a);
         return -1;

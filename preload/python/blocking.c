@@ -9,16 +9,17 @@
 // and then kept: threads that race here find the same.
 static PyObject *find_question(void)
 {
-    static _Atomic(PyObject *) kept;
+    static _Atomic(PyObject *) kept, kept_name;
     PyObject *question = kept;
     if (question)
         return question;
-    PyObject *name = PyUnicode_FromString("asyncio.events");
+    PyObject *name = kept_name;
+    if (!name)
+        kept_name = name = PyUnicode_InternFromString("asyncio.events");
     PyObject *events = name ? PyImport_GetModule(name) : NULL;
     PyErr_Clear();
     if (events && faa_getattr(events, FAA_NAME(_get_running_loop), &question) == 1)
-        kept = question; // Its reference is kept for ever.
-    Py_DecRef(name);
+        kept = question; // Its reference is kept for ever, as the name's is.
     Py_DecRef(events);
     return question;
 }

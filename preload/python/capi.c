@@ -11,6 +11,12 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *callable, PyObject *const *
 #pragma weak PyIter_Send
 PyAPI_FUNC(int) PyIter_Send(PyObject *iter, PyObject *arg, PyObject **result);
 
+// Look-ups that make no exception of what is absent: of 3.13, and what earlier versions export.
+#pragma weak PyObject_GetOptionalAttr
+PyAPI_FUNC(int) PyObject_GetOptionalAttr(PyObject *object, PyObject *name, PyObject **result);
+#pragma weak _PyObject_LookupAttr
+PyAPI_FUNC(int) _PyObject_LookupAttr(PyObject *object, PyObject *name, PyObject **result);
+
 #pragma weak Py_GetConstant
 PyAPI_FUNC(PyObject *) Py_GetConstant(unsigned int id); // From 3.13 on.
 
@@ -123,6 +129,14 @@ enum faa_send_result faa_iter_send(PyObject *iter, PyObject *arg, PyObject **res
 
 int faa_getattr(PyObject *object, PyObject *name, PyObject **out)
 {
+    int (*look_up)(PyObject *, PyObject *, PyObject **) =
+        PyObject_GetOptionalAttr ? PyObject_GetOptionalAttr : _PyObject_LookupAttr;
+    if (look_up) {
+        int found = look_up(object, name, out);
+        if (found < 0)
+            PyErr_Clear();
+        return found;
+    }
     *out = PyObject_GetAttr(object, name);
     if (*out)
         return 1;

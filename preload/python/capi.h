@@ -44,6 +44,9 @@
 PyAPI_FUNC(PyObject *) PyContextVar_New(const char *name, PyObject *default_value);
 PyAPI_FUNC(int) PyContextVar_Get(PyObject *var, PyObject *default_value, PyObject **value);
 PyAPI_FUNC(PyObject *) PyContextVar_Set(PyObject *var, PyObject *value);
+PyAPI_FUNC(PyObject *) PyContext_New(void);
+PyAPI_FUNC(int) PyContext_Enter(PyObject *context);
+PyAPI_FUNC(int) PyContext_Exit(PyObject *context);
 PyAPI_FUNC(PyObject *) _PyObject_GC_New(PyTypeObject *type);
 PyAPI_FUNC(PyObject *) PyMethod_New(PyObject *function, PyObject *self);
 PyAPI_FUNC(const char *) PyUnicode_AsUTF8AndSize(PyObject *unicode, Py_ssize_t *size);
@@ -75,24 +78,56 @@ void faa_pending_call_nudge(void);
 
 /// Names that we look up, interned once.
 #define FAA_NAMES(X)                                                                               \
+    X(_ConnectionRecord__pool)                                                                     \
+    X(__anext__)                                                                                   \
+    X(__await__)                                                                                   \
     X(__call__)                                                                                    \
     X(__code__)                                                                                    \
+    X(__dict__)                                                                                    \
     X(__file__)                                                                                    \
     X(__init__)                                                                                    \
     X(__module__)                                                                                  \
+    X(__mro__)                                                                                     \
     X(__name__)                                                                                    \
     X(__qualname__)                                                                                \
     X(__self__)                                                                                    \
     X(__version__)                                                                                 \
     X(__wrapped__)                                                                                 \
+    X(_addr)                                                                                       \
+    X(_buffer)                                                                                     \
+    X(_command_queue)                                                                              \
+    X(_command_stack)                                                                              \
+    X(_connection)                                                                                 \
+    X(_connector)                                                                                  \
+    X(_context)                                                                                    \
+    X(_dbapi_connection)                                                                           \
+    X(_dialect)                                                                                    \
+    X(_execution_strategy)                                                                         \
+    X(_exhausted)                                                                                  \
+    X(_explicit_transaction)                                                                       \
+    X(_faa_database)                                                                               \
+    X(_faa_pool_wait)                                                                              \
+    X(_faa_resend_count)                                                                           \
     X(_faa_span)                                                                                   \
+    X(_faa_trace)                                                                                  \
+    X(_fp_bytes_read)                                                                              \
     X(_get_running_loop)                                                                           \
-    X(_native_telemetry)                                                                           \
-    X(config)                                                                                      \
     X(_initializing)                                                                               \
+    X(_list)                                                                                       \
+    X(_native_telemetry)                                                                           \
+    X(_original_response)                                                                          \
+    X(_params)                                                                                     \
+    X(_portal_name)                                                                                \
+    X(_query)                                                                                      \
+    X(_uri_reference)                                                                              \
+    X(_watching)                                                                                   \
+    X(allow_redirects)                                                                             \
+    X(args)                                                                                        \
+    X(as_string)                                                                                   \
     X(body)                                                                                        \
     X(bytes)                                                                                       \
     X(call)                                                                                        \
+    X(chunked)                                                                                     \
     X(client)                                                                                      \
     X(close)                                                                                       \
     X(closed)                                                                                      \
@@ -101,11 +136,19 @@ void faa_pending_call_nudge(void);
     X(co_name)                                                                                     \
     X(co_qualname)                                                                                 \
     X(code)                                                                                        \
+    X(command_stack)                                                                               \
+    X(config)                                                                                      \
     X(connection)                                                                                  \
+    X(connection_kwargs)                                                                           \
+    X(connection_pool)                                                                             \
+    X(content)                                                                                     \
     X(copy)                                                                                        \
     X(cr_await)                                                                                    \
     X(create_module)                                                                               \
+    X(current_thread)                                                                              \
     X(database)                                                                                    \
+    X(db)                                                                                          \
+    X(dbname)                                                                                      \
     X(dependant)                                                                                   \
     X(dependencies)                                                                                \
     X(dependency_cache)                                                                            \
@@ -113,53 +156,93 @@ void faa_pending_call_nudge(void);
     X(disconnected)                                                                                \
     X(effective_route_context)                                                                     \
     X(engine)                                                                                      \
+    X(error)                                                                                       \
     X(errors)                                                                                      \
+    X(exception)                                                                                   \
     X(exceptions)                                                                                  \
     X(exec_module)                                                                                 \
     X(execution_context)                                                                           \
+    X(explicit_transaction)                                                                        \
+    X(extensions)                                                                                  \
     X(f_code)                                                                                      \
     X(f_globals)                                                                                   \
     X(fastapi)                                                                                     \
     X(find_spec)                                                                                   \
+    X(fn)                                                                                          \
+    X(format_spec)                                                                                 \
+    X(fp)                                                                                          \
+    X(full_url)                                                                                    \
     X(func)                                                                                        \
+    X(gen)                                                                                         \
+    X(get_method)                                                                                  \
     X(headers)                                                                                     \
+    X(history)                                                                                     \
     X(host)                                                                                        \
     X(http_version)                                                                                \
+    X(info)                                                                                        \
+    X(interpolations)                                                                              \
     X(is_async)                                                                                    \
+    X(is_closed)                                                                                   \
+    X(is_transaction)                                                                              \
+    X(length)                                                                                      \
+    X(length_remaining)                                                                            \
     X(loaded_app)                                                                                  \
     X(loader)                                                                                      \
     X(loc)                                                                                         \
+    X(master_address)                                                                              \
     X(method)                                                                                      \
     X(more_body)                                                                                   \
     X(more_trailers)                                                                               \
     X(name)                                                                                        \
-    X(original_exception)                                                                          \
     X(original_route)                                                                              \
+    X(original_url)                                                                                \
+    X(otelServiceName)                                                                             \
+    X(otelSpanID)                                                                                  \
+    X(otelTraceID)                                                                                 \
+    X(otelTraceSampled)                                                                            \
     X(path)                                                                                        \
+    X(pending_work_items)                                                                          \
     X(pgcode)                                                                                      \
+    X(pgconn)                                                                                      \
     X(port)                                                                                        \
     X(query_string)                                                                                \
     X(raw)                                                                                         \
+    X(raw_headers)                                                                                 \
     X(raw_path)                                                                                    \
+    X(reason)                                                                                      \
+    X(req)                                                                                         \
+    X(request)                                                                                     \
+    X(response)                                                                                    \
+    X(retries)                                                                                     \
+    X(root_connection)                                                                             \
     X(root_path)                                                                                   \
     X(scheme)                                                                                      \
     X(send)                                                                                        \
     X(server)                                                                                      \
+    X(server_version)                                                                              \
     X(span)                                                                                        \
+    X(sqlite_errorname)                                                                            \
     X(sqlstate)                                                                                    \
     X(state)                                                                                       \
     X(status)                                                                                      \
     X(status_code)                                                                                 \
+    X(stream)                                                                                      \
+    X(string)                                                                                      \
+    X(strings)                                                                                     \
     X(tb_frame)                                                                                    \
     X(tb_lineno)                                                                                   \
     X(tb_next)                                                                                     \
     X(text)                                                                                        \
     X(throw)                                                                                       \
     X(trailers)                                                                                    \
+    X(transaction)                                                                                 \
     X(type)                                                                                        \
+    X(unix_socket)                                                                                 \
     X(url)                                                                                         \
     X(use_cache)                                                                                   \
-    X(version)
+    X(value)                                                                                       \
+    X(version)                                                                                     \
+    X(watching)
 
 enum faa_name {
 #define X(name) FAA_NAME_##name,

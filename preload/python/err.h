@@ -20,6 +20,12 @@ static inline struct faa_err faa_err_save(void)
     return e;
 }
 
+/// The same after a call of the application's: one that has given a result has set no error.
+static inline struct faa_err faa_err_save_of(const PyObject *result)
+{
+    return result ? (struct faa_err){NULL, NULL, NULL, errno} : faa_err_save();
+}
+
 /// Forgets an error of ours after Python code has run. An interrupt that came in meanwhile is the
 /// application's, and is raised again where it is next looked for.
 static inline void faa_err_discard(void)
@@ -33,6 +39,8 @@ static inline void faa_err_discard(void)
 /// Makes `value` an exception that carries its traceback, as an `except` clause would see it.
 static inline void faa_err_normalize(struct faa_err *e)
 {
+    if (!e->type)
+        return;
     PyErr_NormalizeException(&e->type, &e->value, &e->traceback);
     if (e->value && e->traceback)
         PyException_SetTraceback(e->value, e->traceback);
@@ -41,7 +49,8 @@ static inline void faa_err_normalize(struct faa_err *e)
 /// Puts it back, dropping whatever the hook left.
 static inline void faa_err_restore(struct faa_err *e)
 {
-    PyErr_Restore(e->type, e->value, e->traceback);
+    if (e->type || PyErr_Occurred())
+        PyErr_Restore(e->type, e->value, e->traceback);
     errno = e->number;
 }
 

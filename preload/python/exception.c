@@ -15,6 +15,7 @@ enum {
     FRAMES_MAX = FAA_STACK_FRAMES_MAX,
     FRAME_MAX = FAA_STACK_FRAME_MAX,
     SKIPPED_MAX = 64, // Bytes of the line that says how many are left out.
+    MRO_MAX = 32,     // Classes of an exception's that are looked at.
     GROUP_MAX = 4,    // Exceptions of a group that get events of their own,
     GROUP_DEPTH = 3   // and how deep groups in groups are looked into.
 };
@@ -63,7 +64,9 @@ int faa_exception_is_cancellation(PyObject *exception)
            (PyErr_GivenExceptionMatches(exception, PyExc_GeneratorExit) ||
             PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt) ||
             PyErr_GivenExceptionMatches(exception, PyExc_SystemExit) ||
-            faa_exception_is(exception, "asyncio.exceptions", "CancelledError"));
+            faa_exception_is(exception, "asyncio.exceptions", "CancelledError") ||
+            faa_exception_is(exception, "greenlet", "GreenletExit") ||
+            faa_exception_is(exception, "trio", "Cancelled"));
 }
 
 // One line of a stack trace: the frame of `tb`.
@@ -116,6 +119,29 @@ static size_t put_stack(PyObject *exception, char *out, size_t cap)
     return n;
 }
 
+// True for what database drivers raise, and SQLAlchemy around it: PEP 249 names the base classes,
+// each driver has its own of that name; asyncpg and redis have others.
+static int is_of_driver(PyObject *exception)
+{
+    static const struct faa_str bases[] = {
+        FAA_STR("DatabaseError"), FAA_STR("InterfaceError"), FAA_STR("StatementError"),
+        FAA_STR("MySQLError"),    FAA_STR("PostgresError"),  FAA_STR("RedisError"),
+    };
+    PyObject *mro, *class;
+    int found = 0;
+    faa_getattr((PyObject *)faa_type_of(exception), FAA_NAME(__mro__), &mro);
+    for (Py_ssize_t i = 0; mro && !found && i < MRO_MAX && (class = faa_sequence_item(mro, i));
+         i++) {
+        PyObject *holder = NULL;
+        struct faa_str name = attribute(class, FAA_NAME(__name__), &holder);
+        for (size_t k = 0; k < FAA_COUNT(bases); k++)
+            found |= faa_str_eq(name, bases[k]);
+        Py_DecRef(holder);
+    }
+    Py_DecRef(mro);
+    return found;
+}
+
 // Type and message, as the span tells them; the message is cut and redacted.
 struct texts {
     char type[TYPE_MAX], message[MESSAGE_MAX];
@@ -127,7 +153,10 @@ static void read_texts(struct texts *t, PyObject *exception)
     t->type_len = faa_exception_type(exception, t->type, sizeof(t->type));
     PyObject *str = PyObject_Str(exception);
     faa_err_discard();
-    t->message_len = faa_message_redact(faa_text(str), t->message, sizeof(t->message));
+    struct faa_str message = faa_text(str);
+    t->message_len = is_of_driver(exception)
+                         ? faa_message_redact_driver(message, t->message, sizeof(t->message))
+                         : faa_message_redact(message, t->message, sizeof(t->message));
     Py_DecRef(str);
 }
 

@@ -3,6 +3,9 @@
 #include "python/pyspan.h"
 
 #include "python/err.h"
+#include "span/baggage.h"
+
+#include <stdlib.h>
 
 static PyObject *type;
 static PyObject *variable;
@@ -11,9 +14,9 @@ static void span_dealloc(PyObject *self)
 {
     struct faa_pyspan *s = faa_pyspan(self);
     struct faa_err e = faa_err_save();
-    faa_span_fini(&s->span);
     if (s->free_extra)
         s->free_extra(s->extra);
+    faa_span_fini(&s->span);
     faa_clear(&s->previous);
     faa_err_restore(&e);
     faa_free(self, 0);
@@ -53,12 +56,35 @@ PyObject *faa_pyspan_new(void)
     return object;
 }
 
+PyObject *faa_pyspan_new_remote(const struct faa_span_context *context)
+{
+    PyObject *object = faa_pyspan_new();
+    if (!object)
+        return NULL;
+    struct faa_span_context *own = &faa_pyspan(object)->span.context;
+    *own = *context;
+    own->remote = 1;
+    own->sampling = 0;
+    own->baggage = faa_baggage_ref(context->baggage);
+    char *tracestate = context->tracestate_len ? malloc(context->tracestate_len) : NULL;
+    if (tracestate)
+        memcpy(tracestate, context->tracestate, context->tracestate_len);
+    own->tracestate = tracestate;
+    own->tracestate_len = tracestate ? context->tracestate_len : 0;
+    return object;
+}
+
+int faa_is_pyspan(PyObject *object)
+{
+    return faa_type_of(object) == (PyTypeObject *)type;
+}
+
 PyObject *faa_context_current(void)
 {
     PyObject *value = NULL;
     if (PyContextVar_Get(variable, NULL, &value) < 0)
         PyErr_Clear();
-    if (value && faa_type_of(value) != (PyTypeObject *)type)
+    if (value && !faa_is_pyspan(value))
         faa_clear(&value);
     return value;
 }
@@ -89,6 +115,25 @@ void faa_context_deactivate(PyObject *object)
         set_current(s->previous ? s->previous : Py_None);
     Py_DecRef(now);
     faa_clear(&s->previous);
+}
+
+PyObject *faa_context_swap(PyObject *object)
+{
+    PyObject *previous = faa_context_current();
+    if (previous != object)
+        set_current(object ? object : Py_None);
+    return previous;
+}
+
+void faa_context_swap_back(PyObject *previous)
+{
+    Py_DecRef(faa_context_swap(previous));
+    Py_DecRef(previous);
+}
+
+void faa_context_keep(PyObject *object)
+{
+    faa_clear(&faa_pyspan(object)->previous);
 }
 
 void faa_context_start_under(struct faa_span *span, enum faa_span_kind kind, const char *scope,

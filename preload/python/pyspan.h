@@ -15,7 +15,8 @@ struct faa_pyspan {
     PyObject *previous; ///< What was current before it was activated.
     const void *owner;  ///< Who made it: the address of something static of its instrumentor.
     void *extra;        ///< The owner's data.
-    void (*free_extra)(void *extra); ///< Called with the GIL held when the object dies.
+    /// Called with the GIL held when the object dies; the span is still there, and may be ended.
+    void (*free_extra)(void *extra);
 };
 
 /// 0, or -1 with a Python error.
@@ -24,11 +25,18 @@ FAA_MUSTUSE int faa_pyspan_init(void);
 /// A new object whose span is not started. NULL when there is no memory.
 PyObject *faa_pyspan_new(void);
 
+/// A new object that stands for a span of another process, as the parent of what happens here.
+/// `context` is copied. NULL when there is no memory.
+PyObject *faa_pyspan_new_remote(const struct faa_span_context *context);
+
 /// The state of a faa.span object.
 static inline struct faa_pyspan *faa_pyspan(PyObject *object)
 {
     return faa_state(object);
 }
+
+/// True for a faa.span object.
+int faa_is_pyspan(PyObject *object);
 
 /// The current span's object (new reference), or NULL when there is none.
 PyObject *faa_context_current(void);
@@ -38,6 +46,16 @@ void faa_context_activate(PyObject *object);
 
 /// Makes the one before current again, if this one still is.
 void faa_context_deactivate(PyObject *object);
+
+/// Makes `object` current, or nothing where it is NULL, and returns what was (new reference, or
+/// NULL). Unlike activation it notes nothing on the object: another thread may have it current too.
+FAA_MUSTUSE PyObject *faa_context_swap(PyObject *object);
+
+/// Makes what faa_context_swap has returned current again, and takes the reference.
+void faa_context_swap_back(PyObject *previous);
+
+/// Leaves the object current when it ends: for a context that nobody else goes on in.
+void faa_context_keep(PyObject *object);
 
 /// Starts a span as the child of the current one, or as a root where there is none.
 void faa_context_start_child(struct faa_span *span, enum faa_span_kind kind, const char *scope);

@@ -5,21 +5,24 @@
 #include "python/wrapper.h"
 
 #include "base/log.h"
+#include "python/builtin_type.h"
 #include "python/err.h"
 #include "python/forward.h"
 
+#include <stdio.h>
 #include <string.h>
 
 // The values are the same since 3.8; the limited headers hide them or rename them.
 #define HAVE_VECTORCALL (1UL << 11)
 #define METHOD_DESCRIPTOR (1UL << 17)
 
-PyAPI_DATA(PyTypeObject) PyFunction_Type;
+PyAPI_DATA(PyTypeObject) PyFunction_Type, PyClassMethod_Type;
 PyAPI_FUNC(PyObject *) PyVectorcall_Call(PyObject *callable, PyObject *tuple, PyObject *dict);
 
 struct wrapper {
     faa_vectorcallfunc vectorcall;
     PyObject *wrapped;
+    PyObject *callee; // What the hook is given: `wrapped`, or what binds it first.
     PyObject *data;
     PyObject *weakrefs;
     faa_hook *hook;
@@ -32,7 +35,7 @@ static PyObject *wrapper_vectorcall(PyObject *self, PyObject *const *args, size_
                                     PyObject *kwnames)
 {
     struct wrapper *w = faa_state(self);
-    return w->hook(w->wrapped, w->data, args, nargsf, kwnames);
+    return w->hook(w->callee, w->data, args, nargsf, kwnames);
 }
 
 static PyObject *wrapper_get(PyObject *self, PyObject *object, PyObject *owner)
@@ -74,6 +77,7 @@ static int wrapper_traverse(PyObject *self, visitproc visit, void *arg)
 {
     struct wrapper *w = faa_state(self);
     Py_VISIT(w->wrapped);
+    Py_VISIT(w->callee);
     Py_VISIT(w->data);
     return faa_visit_type(self, visit, arg);
 }
@@ -82,7 +86,7 @@ static int wrapper_clear(PyObject *self)
 {
     struct wrapper *w = faa_state(self);
     faa_clear(&w->data);
-    return 0; // `wrapped` stays: a cleared wrapper must still be callable.
+    return 0; // The others stay: a cleared wrapper must still be callable.
 }
 
 static void wrapper_dealloc(PyObject *self)
@@ -92,6 +96,7 @@ static void wrapper_dealloc(PyObject *self)
     if (w->weakrefs)
         PyObject_ClearWeakRefs(self);
     faa_clear(&w->wrapped);
+    faa_clear(&w->callee);
     faa_clear(&w->data);
     faa_free(self, 1);
 }
@@ -144,6 +149,7 @@ PyObject *faa_wrapper_new(PyObject *wrapped, faa_hook *hook, PyObject *data)
     struct wrapper *w = faa_state(self);
     w->vectorcall = wrapper_vectorcall;
     w->wrapped = faa_newref(wrapped);
+    w->callee = faa_newref(wrapped);
     w->data = faa_newref(data);
     w->weakrefs = NULL;
     w->hook = hook;
@@ -189,43 +195,184 @@ static PyObject *find_static(PyObject *owner, const char *name)
     return found;
 }
 
-// What to put in the target's place: a wrapper, or itself if it is one with this hook. A wrapper
-// with another hook is inherited from a base class whose method has one of its own. Only functions
-// are wrapped, and what stands for one as our wrapper does (another tool's).
-static PyObject *wrap_target(PyObject *owner, const char *name, faa_hook *hook)
+// The wrapper that a function or classmethod is already, or NULL; borrowed.
+static PyObject *as_wrapper(PyObject *object)
 {
-    PyObject *original = owner ? find_static(owner, name) : NULL, *wrapper = NULL;
-    if (original && faa_type_of(original) == (PyTypeObject *)type &&
-        ((struct wrapper *)faa_state(original))->hook == hook)
-        return original;
-    if (original && PyObject_IsInstance(original, (PyObject *)&PyFunction_Type) == 1)
-        wrapper = faa_wrapper_new(original, hook, NULL);
-    Py_DecRef(original);
+    return faa_type_of(object) == (PyTypeObject *)type ? object : NULL;
+}
+
+// Functions, and what stands for one as our wrapper does (another tool's), and builtin ones.
+static int is_function(PyObject *object)
+{
+    PyTypeObject *kind = faa_type_of(object);
+    return kind == &PyCFunction_Type || kind == &PyMethodDescr_Type ||
+           PyObject_IsInstance(object, (PyObject *)&PyFunction_Type) == 1;
+}
+
+// A wrapper around `function`, or itself if it is one with this hook. A wrapper with another hook
+// is inherited from a base class whose method has one of its own. New reference, or NULL.
+static PyObject *wrap_function(PyObject *function, faa_hook *hook)
+{
+    PyObject *wrapper = as_wrapper(function);
+    if (wrapper && ((struct wrapper *)faa_state(wrapper))->hook == hook)
+        return faa_newref(wrapper);
+    return is_function(function) ? faa_wrapper_new(function, hook, NULL) : NULL;
+}
+
+static PyObject *wrap_classmethod(PyObject *original, faa_hook *hook)
+{
+    PyObject *function = PyObject_GetAttrString(original, "__func__");
+    PyObject *wrapper = function ? wrap_function(function, hook) : NULL, *result = NULL;
+    if (wrapper == function)
+        result = faa_newref(original);
+    else if (wrapper)
+        result = PyObject_CallFunctionObjArgs((PyObject *)&PyClassMethod_Type, wrapper, NULL);
+    Py_DecRef(function);
+    Py_DecRef(wrapper);
+    return result;
+}
+
+// Another tool's wrapper of a method wants to know the object, which it learns when it is bound: it
+// is called as the class would have called it.
+static PyObject *call_bound(PyObject *method, PyObject *args, PyObject *kwargs)
+{
+    PyObject *object = PyTuple_Size(args) > 0 ? PyTuple_GetItem(args, 0) : NULL; // Borrowed.
+    if (!object)
+        return PyObject_Call(method, args, kwargs);
+    PyObject *bound = PyObject_CallMethod(method, "__get__", "OO", object, faa_type_of(object));
+    PyObject *rest = bound ? PyTuple_GetSlice(args, 1, PyTuple_Size(args)) : NULL;
+    PyObject *result = rest ? PyObject_Call(bound, rest, kwargs) : NULL;
+    Py_DecRef(bound);
+    Py_DecRef(rest);
+    return result;
+}
+
+// Whether the attribute of a class is something that binds itself in its own way.
+static int is_foreign(PyObject *owner, PyObject *original)
+{
+    PyTypeObject *kind = faa_type_of(original);
+    return kind != &PyFunction_Type && kind != (PyTypeObject *)type && kind != &PyCFunction_Type &&
+           kind != &PyMethodDescr_Type && kind != &PyClassMethod_Type &&
+           (PyType_GetFlags(faa_type_of(owner)) & Py_TPFLAGS_TYPE_SUBCLASS) != 0;
+}
+
+// Lets the wrapper of such an attribute call it bound. Takes the reference; NULL without memory.
+static PyObject *bind_callee(PyObject *wrapper)
+{
+    static PyMethodDef method = {"call_bound", (PyCFunction)(void (*)(void))call_bound,
+                                 METH_VARARGS | METH_KEYWORDS, NULL};
+    struct wrapper *w = faa_state(wrapper);
+    PyObject *callee = PyCFunction_New(&method, w->wrapped);
+    if (callee) {
+        Py_DecRef(w->callee);
+        w->callee = callee;
+    } else {
+        faa_clear(&wrapper);
+    }
     return wrapper;
 }
 
-enum { PATCHES_MAX = 16 };
+// One target on its way: what lies there, and what goes in its place.
+struct change {
+    const char *name;
+    PyObject *owner, *original, *wrapper;
+};
+
+// Prepares the n-th change; those before it are.
+static int prepare(struct change *changes, const struct faa_patch *patches, size_t n)
+{
+    const struct faa_patch *patch = &patches[n];
+    struct change *c = &changes[n];
+    const char *target = patch->target + (*patch->target == '?');
+    c->owner = find_owner(target, &c->name);
+    c->original = c->owner ? find_static(c->owner, c->name) : NULL;
+    for (size_t i = 0; c->original && i < n && !c->wrapper; i++)
+        if (changes[i].original == c->original && patches[i].hook == patch->hook)
+            c->wrapper = faa_newref(changes[i].wrapper);
+    if (c->original && !c->wrapper)
+        c->wrapper = faa_type_of(c->original) == &PyClassMethod_Type
+                         ? wrap_classmethod(c->original, patch->hook)
+                         : wrap_function(c->original, patch->hook);
+    if (c->wrapper && is_foreign(c->owner, c->original))
+        c->wrapper = bind_callee(c->wrapper);
+    PyErr_Clear();
+    if (c->wrapper)
+        return 0;
+    int may_be_missing = target != patch->target;
+    faa_debug("%s is not there, or no function%s", target, may_be_missing ? " (it need not)" : "");
+    return may_be_missing ? 0 : -1;
+}
+
+// Puts `value` where the target is; a builtin type refuses the ordinary way.
+static int put(const struct change *c, PyObject *value)
+{
+    if (PyObject_SetAttrString(c->owner, c->name, value) == 0)
+        return 0;
+    PyErr_Clear();
+    if (faa_builtin_type_set(c->owner, c->name, value) == 0)
+        return 0;
+    faa_debug("%s cannot be replaced", c->name);
+    return -1;
+}
+
+enum { PATCHES_MAX = 32, LIST_MAX = 800 };
+
+// As many lines as the names need.
+static void log_hooked(const struct faa_patch *patches, const struct change *changes, size_t count)
+{
+    char list[LIST_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *target = patches[i].target + (*patches[i].target == '?');
+        if (!changes[i].wrapper)
+            continue;
+        if (n && n + strlen(target) + 3 > sizeof(list)) {
+            faa_debug("hooked %s", list);
+            n = 0;
+        }
+        int more = snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "", target);
+        n += more > 0 ? (size_t)more : 0;
+    }
+    if (n)
+        faa_debug("hooked %s", list);
+}
+
+static void forget(struct change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        Py_DecRef(changes[i].owner);
+        Py_DecRef(changes[i].original);
+        Py_DecRef(changes[i].wrapper);
+    }
+    PyErr_Clear();
+}
+
+int faa_patch_check(const struct faa_patch *patches, size_t count)
+{
+    struct change changes[PATCHES_MAX] = {{NULL, NULL, NULL, NULL}};
+    int status = count <= PATCHES_MAX ? 0 : -1;
+    size_t n = 0;
+    for (; status == 0 && n < count; n++)
+        status = prepare(changes, patches, n);
+    forget(changes, n);
+    return status;
+}
 
 int faa_patch_all(const struct faa_patch *patches, size_t count)
 {
-    PyObject *owners[PATCHES_MAX] = {NULL}, *wrappers[PATCHES_MAX] = {NULL};
-    const char *names[PATCHES_MAX];
+    struct change changes[PATCHES_MAX] = {{NULL, NULL, NULL, NULL}};
     int status = count <= PATCHES_MAX ? 0 : -1;
-    size_t n = 0;
-    for (; status == 0 && n < count; n++) {
-        owners[n] = find_owner(patches[n].target, &names[n]);
-        wrappers[n] = wrap_target(owners[n], names[n], patches[n].hook);
-        if (!wrappers[n]) {
-            faa_debug("%s is not there, or no function", patches[n].target);
-            status = -1;
-        }
-    }
-    for (size_t i = 0; status == 0 && i < n; i++)
-        status = PyObject_SetAttrString(owners[i], names[i], wrappers[i]);
-    for (size_t i = 0; i < n; i++) {
-        Py_DecRef(owners[i]);
-        Py_DecRef(wrappers[i]);
-    }
-    PyErr_Clear();
+    size_t n = 0, done = 0;
+    for (; status == 0 && n < count; n++)
+        status = prepare(changes, patches, n);
+    for (; status == 0 && done < n; done++)
+        if (changes[done].wrapper)
+            status = put(&changes[done], changes[done].wrapper);
+    while (status && done-- > 0)
+        if (changes[done].wrapper && put(&changes[done], changes[done].original))
+            PyErr_Clear();
+    if (status == 0 && faa_log_enabled(FAA_LOG_DEBUG))
+        log_hooked(patches, changes, n);
+    forget(changes, n);
     return status;
 }

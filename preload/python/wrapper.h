@@ -18,14 +18,21 @@ FAA_MUSTUSE int faa_wrapper_init(void);
 PyObject *faa_wrapper_new(PyObject *wrapped, faa_hook *hook, PyObject *data);
 
 /// One method or function to wrap: "module:Class.method" or "module:function". The module has been
-/// imported.
+/// imported. It may be a classmethod, a builtin function, or a method of a builtin type. One that
+/// begins with '?' may be missing: not every version of the library has it.
 struct faa_patch {
     const char *target;
     faa_hook *hook;
 };
 
 /// Wraps all targets, or none: a library whose shape changed is left untouched. What is wrapped
-/// already stays as it is. Returns 0, or -1 with a debug line that names what is missing.
+/// already stays as it is; names of one function stay names of one wrapper. At most 32 targets.
+/// Returns 0 with a debug line that names what is hooked, or -1 with one that names what is
+/// missing.
 FAA_MUSTUSE int faa_patch_all(const struct faa_patch *patches, size_t count);
+
+/// Whether faa_patch_all could wrap them, for hooks that are put in when they are first needed.
+/// Nothing is changed. Returns 0, or -1 with a debug line that names what is missing.
+FAA_MUSTUSE int faa_patch_check(const struct faa_patch *patches, size_t count);
 
 #endif

@@ -18,6 +18,7 @@
     X(DB_QUERY_SUMMARY, "db.query.summary")                                                        \
     X(DB_QUERY_TEXT, "db.query.text")                                                              \
     X(DB_RESPONSE_STATUS_CODE, "db.response.status_code")                                          \
+    X(DB_STORED_PROCEDURE_NAME, "db.stored_procedure.name")                                        \
     X(DB_SYSTEM_NAME, "db.system.name")                                                            \
     X(ERROR_TYPE, "error.type")                                                                    \
     X(EXCEPTION_MESSAGE, "exception.message")                                                      \

@@ -538,6 +538,19 @@ void faa_span_follow(struct faa_span *span, const struct faa_span_context *other
     span->is_foreign = 1;
 }
 
+void faa_span_stand_for(struct faa_span *span, const struct faa_span_context *parent)
+{
+    span->items = span->room;
+    if (!parent)
+        return;
+    span->context = *parent;
+    span->context.tracestate = NULL;
+    span->context.tracestate_len = 0;
+    if (parent->tracestate_len > 0)
+        copy_tracestate(span, parent);
+    span->context.baggage = faa_baggage_ref(parent->baggage);
+}
+
 void faa_span_fini(struct faa_span *span)
 {
     release(span);

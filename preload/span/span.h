@@ -91,9 +91,9 @@ void faa_span_start(struct faa_span *span, enum faa_span_kind kind, const char *
 void faa_span_start_operation(struct faa_span *span, enum faa_span_kind kind, const char *scope,
                               const struct faa_span_context *parent, struct faa_str operation);
 
-/// Moves the start back to a reading of the monotonic clock (faa_clock_mono_ns) of this process:
-/// for work that turned out to be worth a span when it was done. Nothing happens unless it is
-/// recording.
+/// Moves the start to a reading of the monotonic clock (faa_clock_mono_ns) of this process: for
+/// work that turned out to be worth a span when it was done, or that began later than its span.
+/// Nothing happens unless it is recording.
 void faa_span_set_start(struct faa_span *span, uint64_t mono_ns);
 
 /// Sets the name; cleaned and cut.
@@ -137,6 +137,10 @@ void faa_span_end(struct faa_span *span, uint64_t end_ns);
 /// Gives the span up for another tracer's of the same operation: nothing is recorded any more, and
 /// its children become children of `other`, whose tracestate is not taken over.
 void faa_span_follow(struct faa_span *span, const struct faa_span_context *other);
+
+/// Makes a span that was never started (all zero up to its name) stand for `parent`, which may be
+/// NULL: it records nothing and tells nothing, and its children are children of `parent`, or roots.
+void faa_span_stand_for(struct faa_span *span, const struct faa_span_context *parent);
 
 /// Releases the span's memory; one that did not end is abandoned and leaves no record.
 void faa_span_fini(struct faa_span *span);

@@ -219,8 +219,7 @@ static enum faa_sql_kind lex_bracket(struct faa_sql_lexer *s)
         s->p = p + 1;
         return FAA_SQL_T_QUOTED;
     }
-    int is_array = s->prev.kind == FAA_SQL_T_WORD && s->prev.n == 5 &&
-                   strncasecmp((const char *)s->prev.p, "ARRAY", 5) == 0;
+    int is_array = faa_sql_is_word(&s->prev, "ARRAY");
     s->p = agreed || is_array || faa_sql_peek(s, 1) == '\'' ? s->p + 1 : s->end;
     return s->p == s->end ? FAA_SQL_T_LITERAL : FAA_SQL_T_PUNCT;
 }
@@ -263,6 +262,45 @@ static enum faa_sql_kind lex_symbol(struct faa_sql_lexer *s)
     return FAA_SQL_T_PUNCT;
 }
 
+unsigned faa_sql_next_byte(const struct faa_sql_lexer *s)
+{
+    const unsigned char *p = s->p;
+    while (p < s->end && faa_sql_class[*p] == FAA_SQL_SPACE)
+        p++;
+    return p < s->end ? *p : 0;
+}
+
+int faa_sql_is_word(const struct faa_sql_token *t, const char *word)
+{
+    return t->kind == FAA_SQL_T_WORD && t->n == strlen(word) &&
+           strncasecmp((const char *)t->p, word, t->n) == 0;
+}
+
+// What a driver or SQLAlchemy puts in the place of a parameter; $name and @name may be passwords.
+static int is_parameter(const struct faa_sql_token *t)
+{
+    return t->kind == FAA_SQL_T_PLACEHOLDER &&
+           (*t->p == '?' || *t->p == '%' || *t->p == ':' ||
+            (*t->p == '$' && faa_sql_class[t->p[1]] == FAA_SQL_DIGIT));
+}
+
+// A password without quotes may hold any byte up to where a word must end.
+static void hide_word(struct faa_sql_lexer *s)
+{
+    struct faa_sql_token *t = &s->tok;
+    if (t->kind == FAA_SQL_T_PUNCT && (*t->p == '=' || *t->p == '('))
+        return;
+    if (faa_sql_is_word(t, "TO") || faa_sql_is_word(t, "IS"))
+        return;
+    s->hide = FAA_SQL_HIDE_NOTHING;
+    if (is_parameter(t) || (t->kind == FAA_SQL_T_PUNCT && strchr(";,)", *t->p)))
+        return;
+    while (s->p < s->end && faa_sql_class[*s->p] != FAA_SQL_SPACE && *s->p != ';' && *s->p != ',' &&
+           *s->p != ')')
+        s->p++;
+    t->kind = FAA_SQL_T_LITERAL;
+}
+
 int faa_sql_next(struct faa_sql_lexer *s)
 {
     s->prev = s->tok;
@@ -278,7 +316,7 @@ int faa_sql_next(struct faa_sql_lexer *s)
     if (s->p == s->end)
         return 0;
     unsigned class = faa_sql_class[*s->p];
-    if (comment < 0) {
+    if (comment < 0 || s->hide == FAA_SQL_HIDE_REST) {
         s->p = s->end;
         s->tok.kind = FAA_SQL_T_LITERAL;
     } else if (class == FAA_SQL_LETTER) {
@@ -290,6 +328,8 @@ int faa_sql_next(struct faa_sql_lexer *s)
     } else {
         s->tok.kind = lex_symbol(s);
     }
+    if (s->hide == FAA_SQL_HIDE_WORD)
+        hide_word(s);
     s->tok.n = (size_t)(s->p - s->tok.p);
     return 1;
 }

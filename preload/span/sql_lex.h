@@ -28,14 +28,28 @@ struct faa_sql_token {
     unsigned keyword; ///< For the caller, who may set it on the current token; 0 at first.
 };
 
+/// What the caller knows of the tokens to come.
+enum faa_sql_hiding {
+    FAA_SQL_HIDE_NOTHING,
+    FAA_SQL_HIDE_WORD, ///< The next word is a secret, behind `=`, `(`, TO or IS if they are there.
+    FAA_SQL_HIDE_REST  ///< What follows is no SQL.
+};
+
 /// Set `p` and `end`, the rest zero. Tokens point into the text.
 struct faa_sql_lexer {
     const unsigned char *p, *end;
     struct faa_sql_token tok, prev; ///< The current token and the one before it.
+    enum faa_sql_hiding hide;       ///< Set by the caller, and taken back here.
 };
 
 /// Reads the next token into `tok`; 0 at the end.
 int faa_sql_next(struct faa_sql_lexer *s);
+
+/// True when the token is this word, in any case. `word` is in upper case.
+int faa_sql_is_word(const struct faa_sql_token *t, const char *word);
+
+/// The first byte behind the current token that is no white space, 0 behind the end.
+unsigned faa_sql_next_byte(const struct faa_sql_lexer *s);
 
 /// The byte i places behind the current token, 0 behind the end.
 static inline unsigned faa_sql_peek(const struct faa_sql_lexer *s, size_t i)

@@ -110,18 +110,6 @@ static struct faa_str decode_key(struct faa_str key, char out[KEY_MAX])
     return (struct faa_str){out, n};
 }
 
-// The name that counts in user[password] and token[].
-static struct faa_str innermost(struct faa_str key)
-{
-    if (key.n < 3 || key.p[key.n - 1] != ']')
-        return key;
-    const char *open = memrchr(key.p, '[', key.n);
-    if (!open)
-        return key;
-    struct faa_str inner = {open + 1, (size_t)(key.p + key.n - 1 - (open + 1))};
-    return inner.n ? inner : head(key, (size_t)(open - key.p));
-}
-
 static int is_listed(struct faa_str key, const char *const *list, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -130,14 +118,61 @@ static int is_listed(struct faa_str key, const char *const *list, size_t count)
     return 0;
 }
 
-// Most keys are told by their first letter: none of the names below begins with it.
+// The user's own names, folded. Written before there are spans.
+static struct {
+    char name[KEY_MAX];
+    size_t n;
+} added[FAA_URL_SECRETS_MAX];
+static size_t added_count;
+static unsigned char added_first[256]; // 1 for each byte that one of them begins with.
+
+static char lower(char c)
+{
+    return (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+}
+
+// The name in lower case and without `-` and `_`; `out` has room for all of it.
+static struct faa_str fold(struct faa_str name, char *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] != '-' && name.p[i] != '_')
+            out[n++] = lower(name.p[i]);
+    return (struct faa_str){out, n};
+}
+
+int faa_url_add_secret(struct faa_str name)
+{
+    if (added_count == FAA_URL_SECRETS_MAX || name.n > KEY_MAX)
+        return -1;
+    for (size_t i = 0; i < name.n; i++)
+        if (is_control(name.p[i]) || strchr("&;?#=%[] ", name.p[i]))
+            return -1;
+    struct faa_str folded = fold(name, added[added_count].name);
+    if (folded.n == 0)
+        return -1;
+    added[added_count++].n = folded.n;
+    added_first[(unsigned char)folded.p[0]] = 1;
+    return 0;
+}
+
+static int is_added(struct faa_str folded)
+{
+    for (size_t i = 0; i < added_count; i++)
+        if (faa_str_eq(folded, (struct faa_str){added[i].name, added[i].n}))
+            return 1;
+    return 0;
+}
+
+// Most keys are told by their first letter: none of the names begins with it.
 static int may_be_secret(struct faa_str key)
 {
     return key.n && (strchr("acijkprstx-_", key.p[0] | 0x20) || key.p[0] == '_' ||
-                     key.p[key.n - 1] == ']' || memchr(key.p, '%', key.n));
+                     added_first[(unsigned char)lower(key.p[0])] || key.p[key.n - 1] == ']' ||
+                     memchr(key.p, '%', key.n));
 }
 
-static int is_secret(struct faa_str written, size_t value_len)
+static int is_secret_name(struct faa_str key, size_t value_len)
 {
     static const char *const conventions[] = {
         "AWSAccessKeyId",  "Signature",        "sig", "X-Amz-Credential", "X-Amz-Security-Token",
@@ -149,29 +184,39 @@ static int is_secret(struct faa_str written, size_t value_len)
         "password",     "privatekey",  "pwd",     "refreshtoken", "secret",        "secretkey",
         "sessiontoken", "token",       "xapikey",
     };
-    if (!may_be_secret(written))
-        return 0;
-    char room[KEY_MAX];
-    struct faa_str key = innermost(decode_key(written, room));
     if (key.n == 0)
         return 0;
     if (is_listed(key, conventions, FAA_COUNT(conventions)))
         return 1;
     char folded[KEY_MAX];
-    size_t n = 0;
-    for (size_t i = 0; i < key.n; i++)
-        if (key.p[i] != '-' && key.p[i] != '_')
-            folded[n++] = (char)(key.p[i] >= 'A' && key.p[i] <= 'Z' ? key.p[i] | 0x20 : key.p[i]);
-    key = (struct faa_str){folded, n};
-    return n > 0 && (is_listed(key, ours, FAA_COUNT(ours)) ||
-                     (faa_str_eq(key, FAA_STR("key")) && value_len >= API_KEY_MIN));
+    key = fold(key, folded);
+    return key.n > 0 && (is_listed(key, ours, FAA_COUNT(ours)) || is_added(key) ||
+                         (faa_str_eq(key, FAA_STR("key")) && value_len >= API_KEY_MIN));
+}
+
+// In form notation, user[password], token[] and token[0], each part of the name counts.
+int faa_url_is_secret(struct faa_str name, size_t value_len)
+{
+    if (!may_be_secret(name))
+        return 0;
+    char room[KEY_MAX];
+    struct faa_str rest = decode_key(name, room);
+    if (rest.n == 0 || rest.p[rest.n - 1] != ']')
+        return is_secret_name(rest, value_len);
+    while (rest.n > 0) {
+        size_t n = find(rest, "[]]]");
+        if (is_secret_name(head(rest, n), value_len))
+            return 1;
+        rest = tail(rest, n + 1);
+    }
+    return 0;
 }
 
 static void put_parameters(struct writer *w, struct faa_str s)
 {
     while (s.n > 0) {
         size_t end = find(s, "&;??"), equals = find_byte(head(s, end), '=');
-        if (equals < end && is_secret(head(s, equals), end - equals - 1)) {
+        if (equals < end && faa_url_is_secret(head(s, equals), end - equals - 1)) {
             put_encoded(w, head(s, equals + 1));
             put(w, REDACTED);
             s = tail(s, end);
@@ -267,18 +312,35 @@ size_t faa_url_redact(struct faa_str url, char *out, size_t cap)
     return w.n;
 }
 
+// The scheme of a URL that is longer than it and `://`, and its usual port; 0, or -1.
+static int find_scheme(struct faa_str url, struct faa_url *out)
+{
+    static const struct {
+        struct faa_str name;
+        unsigned port;
+    } schemes[] = {
+        {FAA_STR("http"), 80},
+        {FAA_STR("https"), 443},
+        {FAA_STR("ws"), 80},
+        {FAA_STR("wss"), 443},
+    };
+    for (size_t i = 0; i < FAA_COUNT(schemes); i++) {
+        size_t n = schemes[i].name.n;
+        if (url.n > n + 3 && strncasecmp(url.p, schemes[i].name.p, n) == 0 &&
+            memcmp(url.p + n, "://", 3) == 0) {
+            out->scheme = schemes[i].name;
+            out->port = schemes[i].port;
+            return 0;
+        }
+    }
+    return -1;
+}
+
 int faa_url_split(struct faa_str url, struct faa_url *out)
 {
     struct faa_url u;
-    if (url.n > 7 && strncasecmp(url.p, "http://", 7) == 0) {
-        u.scheme = FAA_STR("http");
-        u.port = 80;
-    } else if (url.n > 8 && strncasecmp(url.p, "https://", 8) == 0) {
-        u.scheme = FAA_STR("https");
-        u.port = 443;
-    } else {
+    if (find_scheme(url, &u))
         return -1;
-    }
     struct faa_str rest = tail(url, u.scheme.n + 3);
     size_t n = find(rest, "/?##");
     for (size_t i = 0; i < n; i++)

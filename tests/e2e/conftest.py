@@ -13,14 +13,23 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import pytest
 
-from harness import compare
-from harness.databases import Database, MariaDB, PostgreSQL, Redis
+pytest.register_assert_rewrite("http_client_cases")
+
+from harness import compare, libraries
+from harness.databases import MariaDB, PostgreSQL, Redis, served
 from harness.deadline import scaled
 from harness.jaeger import Jaeger
+from harness.libraries import Libraries
 from harness.process import TOP, Runner
 from harness.raw import RawServer
 from harness.receiver import GrpcReceiver, HttpReceiver, Receiver
 from harness.target import Target
+
+
+def pytest_configure() -> None:
+    python = libraries.of_tests()
+    if python:
+        os.environ["FAA_TEST_PYTHON"] = python
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,7 +58,24 @@ def build() -> Path:
 @pytest.fixture
 def python() -> str:
     """The applications' interpreter; parametrize it (or set FAA_TEST_PYTHON) for another."""
-    return os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    return libraries.python()
+
+
+@pytest.fixture
+def packages(python: str) -> Libraries:
+    """What the applications' interpreter has: packages.has("httpx", "0.25")."""
+    return libraries.installed(python)
+
+
+@pytest.fixture(autouse=True)
+def _needs(request: pytest.FixtureRequest) -> None:
+    """@pytest.mark.needs("httpx", "0.25"): skipped where the applications have an older one, or
+    none. The interpreter of these tests has everything: there it fails."""
+    for mark in request.node.iter_markers("needs"):
+        python = request.getfixturevalue("python")
+        if not libraries.installed(python).has(*mark.args):
+            is_chosen = python != sys.executable
+            (pytest.skip if is_chosen else pytest.fail)(f"{python} has no {' '.join(mark.args)}")
 
 
 @pytest.fixture
@@ -127,25 +153,22 @@ def same_with_and_without(run: Runner) -> Callable[..., Any]:
     return partial(compare.same_with_and_without, run)
 
 
-def _server(kind: type[Database], folder: Path) -> Iterator[Any]:
-    server = kind(folder)
-    yield server
-    server.stop()
-
-
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+def postgresql() -> Iterator[PostgreSQL]:
     """A real PostgreSQL for the whole session."""
-    yield from _server(PostgreSQL, tmp_path_factory.mktemp("postgresql"))
+    with served(PostgreSQL) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+def mariadb() -> Iterator[MariaDB]:
     """A real MariaDB for the whole session."""
-    yield from _server(MariaDB, tmp_path_factory.mktemp("mariadb"))
+    with served(MariaDB) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+def redis_server() -> Iterator[Redis]:
     """A real Redis for the whole session."""
-    yield from _server(Redis, tmp_path_factory.mktemp("redis"))
+    with served(Redis) as server:
+        yield server

@@ -5,8 +5,6 @@ What blocks does so by sleeping for several thresholds: how long is a lower limi
 the rest of it to look.
 """
 
-import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness import libraries
 from harness.deadline import until
 from harness.otlp import Event, Span
 from harness.process import APPS, Runner
@@ -39,7 +38,7 @@ def request():
 @pytest.fixture(scope="module")
 def python() -> str:
     """The applications' interpreter, for a whole module."""
-    return os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    return libraries.python()
 
 
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])

@@ -153,8 +153,15 @@ def test_grpc_without_a_scheme_is_secure_unless_said_otherwise(
     bare = {OTLP + "ENDPOINT": f"127.0.0.1:{tls.port}", OTLP + "CERTIFICATE": str(authority.file)}
     spans_of(run, tls.env | bare, tls)
     bare = {OTLP + "ENDPOINT": f"127.0.0.1:{plain.port}"}
+    lost(run, plain.env | bare, plain)
     spans_of(run, plain.env | bare | {OTLP + "INSECURE": "true"}, plain)
-    lost(run, plain.env | bare, receivers(GrpcReceiver()))
+
+
+def test_only_grpc_can_be_insecure(run: Runner, receivers: Any) -> None:
+    """So the variable says which protocol an endpoint without a scheme is meant for."""
+    receiver = receivers(GrpcReceiver())
+    where = {OTLP + "ENDPOINT": f"127.0.0.1:{receiver.port}", OTLP + "INSECURE": "true"}
+    spans_of(run, where, receiver)
 
 
 # Ways
@@ -187,11 +194,16 @@ def proxy_to() -> Iterator[Callable[[int], Proxy]]:
     with ExitStack() as stack:
 
         def make(port: int) -> Proxy:
-            proxy = Proxy(port)
+            proxy = Proxy(("127.0.0.1", port))
             stack.callback(proxy.stop)
             return proxy
 
         yield make
+
+
+def asked(proxy: Proxy) -> list[tuple[str, str]]:
+    """Returns method and target of each request that the proxy was asked for."""
+    return [(method, target) for method, target, _headers in proxy.seen]
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "all_proxy", "ALL_PROXY"])
@@ -200,7 +212,7 @@ def test_an_http_proxy(run: Runner, receivers: Any, proxy_to: Any, variable: str
     proxy = proxy_to(receiver.port)
     env = {OTLP + "ENDPOINT": "http://collector.example:4318", variable: proxy.url}
     spans_of(run, receiver.env | env, receiver)
-    assert proxy.asked == ["POST http://collector.example:4318/v1/traces HTTP/1.1"]
+    assert asked(proxy) == [("POST", "http://collector.example:4318/v1/traces")]
 
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy"])
@@ -212,7 +224,7 @@ def test_tls_through_a_proxy(
     proxy = proxy_to(receiver.port)
     env = {OTLP + "ENDPOINT": "https://collector.example:4318", variable: proxy.url}
     spans_of(run, receiver.env | env | {OTLP + "CERTIFICATE": str(authority.file)}, receiver)
-    assert proxy.asked[0] == "CONNECT collector.example:4318 HTTP/1.1"
+    assert asked(proxy)[0] == ("CONNECT", "collector.example:4318")
 
 
 def test_grpc_through_a_proxy(run: Runner, receivers: Any, proxy_to: Any) -> None:
@@ -220,7 +232,7 @@ def test_grpc_through_a_proxy(run: Runner, receivers: Any, proxy_to: Any) -> Non
     proxy = proxy_to(receiver.port)
     env = {OTLP + "ENDPOINT": "http://collector.example:4317", "http_proxy": proxy.url}
     spans_of(run, receiver.env | env, receiver)
-    assert proxy.asked == ["CONNECT collector.example:4317 HTTP/1.1"]
+    assert asked(proxy) == [("CONNECT", "collector.example:4317")]
 
 
 def test_no_proxy(run: Runner, receivers: Any, proxy_to: Any) -> None:
@@ -228,7 +240,7 @@ def test_no_proxy(run: Runner, receivers: Any, proxy_to: Any) -> None:
     proxy = proxy_to(receiver.port)
     env = {OTLP + "ENDPOINT": "http://collector.example:4318", "no_proxy": "other,.example"}
     lost(run, receiver.env | env | {"http_proxy": proxy.url}, receiver)
-    assert proxy.asked == []
+    assert asked(proxy) == []
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
@@ -238,7 +250,7 @@ def test_this_machine_is_reached_without_a_proxy(
     receiver = receivers(HttpReceiver())
     proxy = proxy_to(receiver.port)
     spans_of(run, receiver.env | {variable: proxy.url}, receiver)
-    assert proxy.asked == []
+    assert asked(proxy) == []
 
 
 def test_a_proxy_that_is_away(run: Runner, receivers: Any) -> None:

@@ -3,13 +3,13 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from harness import libraries
 from harness.deadline import scaled
 from harness.jaeger import Jaeger
 from harness.otlp import Span
@@ -39,7 +39,7 @@ def app(
 ) -> Iterator[Traced]:
     """apps/nesting.py on each event loop."""
     directory = tmp_path_factory.mktemp("nesting")
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     env = {"TARGET_URL": peer.url, "DATABASE": str(directory / "nesting.db")}
     arguments = ("--loop", request.param)
     with traced(directory, build, python, "nesting:app", *arguments, env=env) as server:
@@ -56,7 +56,7 @@ def assert_on_the_wire(call: Call, peer: Target) -> None:
 @pytest.mark.parametrize(
     "path",
     """/async-def /def /async-engine /create-task /task-of-a-task /wait-for /run-in-threadpool
-    /to-thread /from-thread /copy-context /executor /call-soon /async-stream /stream
+    /to-thread /thread /from-thread /copy-context /executor /call-soon /async-stream /stream
     /exception-handler /middleware""".split(),
 )
 def test_work_is_a_child_of_its_request(app: Traced, peer: Target, path: str) -> None:
@@ -86,16 +86,6 @@ def test_work_after_the_response_is_in_the_trace_of_its_request(
     work = where(call.spans, kind="CLIENT")
     assert sorted(span.name for span in work) == ["GET", "SELECT"]
     assert_on_the_wire(call, peer)
-
-
-def test_a_thread_without_the_context_makes_traces_of_its_own(app: Traced, peer: Target) -> None:
-    seen = len(peer.seen)
-    call = app.get("/unrelated-thread")
-    assert call.spans == []
-    _, trace_id, span_id, _ = peer.seen[seen]["headers"]["traceparent"].split("-")
-    spans = app.receiver.wait(lambda spans: where(spans, trace_id=trace_id))
-    span = one(spans, trace_id=trace_id)
-    assert (span.name, span.span_id, span.parent_id) == ("GET", span_id, "")
 
 
 # Many requests at once.

@@ -20,8 +20,8 @@ import pytest
 from harness.deadline import scaled
 from harness.deadline import until as until_or
 from harness.otlp import Span, describe
-from harness.process import Process, Runner, Server
-from harness.receiver import CLOSE, HANG, Answer, HttpReceiver
+from harness.process import Runner, Server
+from harness.receiver import HANG, HttpReceiver
 from harness.served import new_context
 from harness.tree import one, where
 

@@ -15,6 +15,8 @@ TREE = {
     "bin/fastapi-auto-agent": 0o755,
     "lib/libfaa.so": 0o755,
     "lib/libfaa-agent.so": 0o755,
+    "libexec/fastapi-auto-agent-guard": 0o755,
+    "libexec/fastapi-auto-agent-probe": 0o755,
     "share/man/man1/fastapi-auto-agent.1": 0o644,
 }
 
@@ -42,7 +44,7 @@ def test_install_and_uninstall(build: Path, tmp_path: Path, prefix: str) -> None
     make(build, "install", *words)
     top = prefix.lstrip("/")
     assert files(tmp_path) == {f"{top}/{name}": mode for name, mode in TREE.items()}
-    for name in ("bin/fastapi-auto-agent", "lib/libfaa.so", "lib/libfaa-agent.so"):
+    for name in (name for name, mode in TREE.items() if mode == 0o755):
         assert (tmp_path / top / name).read_bytes() == (build / name).read_bytes()
     make(build, "install", *words)  # Over itself.
     foreign = tmp_path / top / "lib" / "other.so"
@@ -106,7 +108,7 @@ def test_missing_agent_is_said_and_harms_nobody(
 
 
 def test_build_has_the_shape_of_an_installation(build: Path) -> None:
-    for name in ("bin/fastapi-auto-agent", "lib/libfaa.so", "lib/libfaa-agent.so"):
+    for name in (name for name, mode in TREE.items() if mode == 0o755):
         assert (build / name).stat().st_mode & 0o111
 
 

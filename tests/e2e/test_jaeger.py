@@ -186,8 +186,8 @@ def logs(span: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_what_a_request_tells(run: Runner, jaeger: Jaeger) -> None:
     """The behaviours of the server side, as a person finds them in Jaeger."""
-    env = {"FAA_BLOCKED_THRESHOLD": "100", "FAA_FASTAPI_SPANS": ""}
-    server, service = launched(run, jaeger, "grpc", "showcase:app", **env)
+    slow = {"FAA_BLOCKED_THRESHOLD": "", "FAA_SLOW_DEPENDENCY": ""}  # The agent's own.
+    server, service = launched(run, jaeger, "grpc", "showcase:app", **slow, FAA_FASTAPI_SPANS="")
     statuses = [server.get(f"/items/{item}").status_code for item in (1, 404, 409, "x")]
     assert statuses == [200, 404, 409, 422]
     for path in ("/later", "/blocks", "/depends", "/streams"):

@@ -482,8 +482,9 @@ def test_manual_page_and_help_have_the_same_options_and_defaults():
     text = run("--help").stdout.decode()
     page = (TOP / "docs" / "fastapi-auto-agent.1").read_text()
     help_options = re.findall(r"^ +--([a-z-]+)(?: ([A-Z]+))?  +", text, re.M)
-    page_options = re.findall(r"^\.It Fl -([a-z-]+)(?: Ar (\S+))?$", page, re.M)
-    assert len(help_options) == 5
+    item = r"^\.It Fl -([a-z-]+)(?: , Fl -no-\1)?(?: Ar (\S+))?$"
+    page_options = re.findall(item, page, re.M)
+    assert len(help_options) == 7
     assert [(name, argument.lower()) for name, argument in help_options] == page_options
     for default in DEFAULTS.values():
         assert f"(default: {default})" in text

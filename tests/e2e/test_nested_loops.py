@@ -19,7 +19,13 @@ def serve(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Ser
 @pytest.mark.parametrize("manner", ["h11", "httptools"])
 @pytest.mark.parametrize(
     ("path", "children"),
-    [("/nested", [("CREATE TABLE t", "CLIENT"), ("DELETE sqlite_sequence", "CLIENT")]), ("/threaded", [])],
+    [
+        (
+            "/nested",
+            [("CREATE TABLE t", "CLIENT"), ("GET", "CLIENT"), ("DELETE sqlite_sequence", "CLIENT")],
+        ),
+        ("/threaded", [("GET", "CLIENT")]),
+    ],
 )
 def test_request_in_a_loop_of_its_own(
     serve: Serve, manner: str, path: str, children: list[tuple[str, str]]

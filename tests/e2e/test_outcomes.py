@@ -429,24 +429,22 @@ def test_call_within_a_request_is_a_request_of_its_own(served: Served, path: str
     inner_id, inner_headers = new_trace()
     own = {**headers, "inner-parent": inner_headers["traceparent"]}
     assert served.server.get(path, headers=own).status_code == 200
-    spans = served.trace(trace_id, 2)
+    spans = served.trace(trace_id, 3)
     route = "/in-process-sync" if path.endswith("sync") else "/in-process/{how}"
-    assert_tree(spans, (f"GET {route}", "SERVER", [("SELECT", "CLIENT")]))
+    within = [("GET", "CLIENT"), ("SELECT", "CLIENT")]
+    assert_tree(spans, (f"GET {route}", "SERVER", within))
     inner = served.trace(inner_id, 2)
     assert_tree(inner, ("GET /inner/{item}", "SERVER", [("SELECT", "CLIENT")]))
     assert one(inner, kind="SERVER").parent_id == PARENT
 
 
-def test_call_without_a_parent_within_a_request_is_a_root(served: Served) -> None:
-    before = len(where(served.receiver.spans, name="GET /inner/{item}"))
+def test_call_without_a_trace_of_its_own_is_the_requests(served: Served) -> None:
     trace_id, headers = new_trace()
-    served.server.get("/in-process/transport", headers=headers)
-    spans = served.receiver.wait(
-        lambda spans: len(where(spans, name="GET /inner/{item}")) > before
-        and where(spans, trace_id=trace_id, kind="SERVER")
-    )
-    inner = where(spans, name="GET /inner/{item}")[-1]
-    assert (inner.parent_id, inner.trace_id == trace_id) == ("", False)
+    assert served.server.get("/in-process/transport", headers=headers).status_code == 200
+    spans = served.trace(trace_id, 5, servers=2)
+    inner = ("GET /inner/{item}", "SERVER", [("SELECT", "CLIENT")])
+    within = [("GET", "CLIENT", [inner]), ("SELECT", "CLIENT")]
+    assert_tree(spans, ("GET /in-process/{how}", "SERVER", within))
 
 
 def test_call_that_fails_within_a_request_is_not_its_failure(served: Served) -> None:
@@ -454,7 +452,7 @@ def test_call_that_fails_within_a_request_is_not_its_failure(served: Served) -> 
     inner_id, inner_headers = new_trace()
     own = {**headers, "inner-parent": inner_headers["traceparent"]}
     assert served.server.get("/in-process/transport-fails", headers=own).status_code == 200
-    outer = one(served.trace(trace_id, 2), kind="SERVER")
+    outer = one(served.trace(trace_id, 3), kind="SERVER")
     assert (outer.status, outer.events) == ("UNSET", [])
     inner = one(served.trace(inner_id))
     assert (inner.name, inner.status) == ("GET /fails", "ERROR")
@@ -469,7 +467,8 @@ def test_calls_of_a_script(run: Runner, receiver: HttpReceiver, python: str) -> 
     assert_tree(first, ("GET /inner/{item}", "SERVER", [("SELECT", "CLIENT")]))
     others = [span for span in receiver.spans if span.trace_id != trace_id]
     request = ("GET /inner/{item}", "SERVER", [("SELECT", "CLIENT")])
-    assert_tree(others, request, ("SELECT", "CLIENT"))  # After the call nothing is current.
+    calls = ("GET", "CLIENT"), ("GET", "CLIENT", [request])  # The first tells a trace of its own.
+    assert_tree(others, *calls, ("SELECT", "CLIENT"))  # After the calls nothing is current.
 
 
 # The event loop.

@@ -293,8 +293,7 @@ def test_multiprocessing_in_a_request(run: Runner, receiver: HttpReceiver, metho
     request = one(spans, kind="SERVER")
     assert request.resource["process.pid"] == server.pid
     assert len(spans) == 2
-    # Only a fork inherits the context.
-    assert child.parent_id == (request.span_id if method == "fork" else "")
+    assert (child.trace_id, child.parent_id) == (request.trace_id, request.span_id)
 
 
 def test_command_in_a_request(run: Runner, receiver: HttpReceiver) -> None:

@@ -3,7 +3,6 @@
 
 import os
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from opentelemetry.propagators.jaeger import JaegerPropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from harness import libraries
 from harness.deadline import scaled, until
 from harness.otlp import Span
 from harness.process import Runner
@@ -68,7 +68,7 @@ class Servers:
             env = {"TARGET_URL": self.target.url}
             if value is not None:
                 env["OTEL_PROPAGATORS"] = value
-            python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+            python = libraries.python()
             directory = self._factory.mktemp("propagate")
             self._servers[value] = self.stack.enter_context(
                 traced(directory, self._build, python, "propagate:app", env=env)

@@ -2,32 +2,35 @@
 """requests: one CLIENT span for each HTTP exchange, the trace on the wire, and no secrets."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import http_peers, libraries
 from harness.compare import seen
+from harness.http_peers import assert_unanswered, fresh, told
 from harness.jaeger import Jaeger
-from harness.otlp import Span
 from harness.process import Runner, Server
 from harness.raw import RawServer
 from harness.receiver import HttpReceiver
 from harness.target import Target
 from harness.traced import Call, Traced, traced
 from harness.tree import assert_tree, one, where
+from http_client_cases import HttpClientCases, codes, rules, serve
+
+__all__ = ["fresh"]
 
 
-class Peers:
+class Peers(http_peers.Peers):
     """The servers that the applications call."""
 
     def __init__(self) -> None:
-        self.target = Target()
+        super().__init__()
         self.garbage = RawServer("talk", b"no HTTP at all\r\n\r\n")
         self.old = RawServer("talk", b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi")
-        self.closed = RawServer("refuse")
         self.env = {
             "TARGET_URL": self.target.url,
             "RAW_URL": self.garbage.endpoint,
@@ -36,7 +39,8 @@ class Peers:
         }
 
     def stop(self) -> None:
-        for server in (self.target, self.garbage, self.old, self.closed):
+        super().stop()
+        for server in (self.garbage, self.old):
             server.stop()
 
 
@@ -47,18 +51,49 @@ def peers() -> Iterator[Peers]:
     servers.stop()
 
 
-@pytest.fixture(autouse=True)
-def _fresh(peers: Peers) -> None:
-    peers.target.seen.clear()
-
-
 def served(factory: pytest.TempPathFactory, build: Path, app: str, peers: Peers) -> Any:
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     return traced(factory.mktemp("app"), build, python, app, env=peers.env)
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, build: Path, peers: Peers) -> Iterator[Traced]:
+def client(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Traced]:
+    """apps/calling_requests.py, which makes any call."""
+    with serve(tmp_path_factory, build, "calling_requests:app", rules("REQUESTS")) as server:
+        yield server
+
+
+class TestRequests(HttpClientCases):
+    app = "calling_requests:app"
+    scope = "requests"
+    redirects_max = 31
+    errors = {
+        "redirects": "requests.exceptions.TooManyRedirects",
+        "refused": "requests.exceptions.ConnectionError",
+        "timeout": "requests.exceptions.ReadTimeout",
+        "garbage": "requests.exceptions.ConnectionError",
+        "empty": "requests.exceptions.ConnectionError",
+        "name": "requests.exceptions.ConnectionError",
+        "tls": "requests.exceptions.SSLError",
+        "proxy-refused": "requests.exceptions.ProxyError",
+        "proxy-407": "requests.exceptions.ProxyError",
+        "body-short": "urllib3.exceptions.ProtocolError",
+        "body-chunks-short": "urllib3.exceptions.ProtocolError",
+        "body-chunks-bad": "urllib3.exceptions.ProtocolError",
+    }
+    # The exchange has failed in urllib3's hands; requests gives its own names to that.
+    raised = dict.fromkeys(
+        ["body-short", "body-chunks-short", "body-chunks-bad"],
+        "requests.exceptions.ChunkedEncodingError",
+    )
+
+    @property
+    def turned_off(self) -> str:
+        return "requests,urllib3"
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, build: Path, peers: Peers) -> Iterator[Traced]:
     """apps/client.py, what most applications do."""
     with served(tmp_path_factory, build, "client:app", peers) as server:
         yield server
@@ -80,43 +115,12 @@ def assert_on_the_wire(call: Call, target: Target, state: str | None = None) -> 
     assert {request["headers"].get("tracestate") for request in target.seen} == {state}
 
 
-def assert_failed(span: Span, error: str) -> None:
-    """Asserts that a span tells an exception, in the three places where that belongs."""
-    assert (span.status, span.attributes["error.type"]) == ("ERROR", error)
-    assert "http.response.status_code" not in span.attributes
-    event = one(span.events)
-    assert (event.name, event.attributes["exception.type"]) == ("exception", error)
-    assert event.attributes["exception.message"] == span.status_message != ""
-    assert event.attributes["exception.stacktrace"].startswith("Traceback")
-
-
 # What a span tells.
 
 
-def test_an_exchange_is_a_client_span_with_the_attributes_of_the_conventions(
-    client: Traced, peers: Peers
-) -> None:
-    call = client.get("/sync")
-    assert call.json["status"] == 200
-    span = one(call.spans)
-    assert (span.name, span.kind, span.status) == ("GET", "CLIENT", "UNSET")
-    assert (span.parent_id, span.events, span.links) == (call.server.span_id, [], [])
-    assert span.attributes == {
-        "http.request.method": "GET",
-        "url.full": f"{peers.target.url}/echo",
-        "server.address": "127.0.0.1",
-        "server.port": peers.target.port,
-        "http.response.status_code": 200,
-        "network.protocol.version": "1.1",
-    }
-    assert span.scope_name == "requests"
-    assert call.server.start_ns <= span.start_ns <= span.end_ns <= call.server.end_ns
-    assert_on_the_wire(call, peers.target)
-
-
 @pytest.mark.parametrize("path", ["/sync", "/async", "/pooled", "/module", "/headers-none"])
-def test_each_way_to_call_is_one_span(client: Traced, peers: Peers, path: str) -> None:
-    call = client.get(path)
+def test_each_way_to_call_is_one_span(plain: Traced, peers: Peers, path: str) -> None:
+    call = plain.get(path)
     assert call.json
     assert_tree(
         [call.server, *call.spans],
@@ -125,108 +129,124 @@ def test_each_way_to_call_is_one_span(client: Traced, peers: Peers, path: str) -
     assert_on_the_wire(call, peers.target)
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
-def test_the_name_is_the_method(client: Traced, peers: Peers, method: str) -> None:
-    call = client.get(f"/method/{method}")
-    span = one(call.spans)
-    assert (span.name, span.attributes["http.request.method"]) == (method, method)
-    assert "http.request.method_original" not in span.attributes
-    assert_on_the_wire(call, peers.target)
-
-
-def test_an_unknown_method_has_a_name_of_low_cardinality(client: Traced) -> None:
-    span = one(client.get("/method/BREW").spans)
-    assert span.name == "HTTP"
-    assert span.attributes["http.request.method"] == "_OTHER"
-    assert span.attributes["http.request.method_original"] == "BREW"
-
-
-@pytest.mark.parametrize("status", [200, 204, 304, 400, 404, 418, 500, 503])
-def test_status_from_400_on_is_an_error(client: Traced, status: int) -> None:
-    call = client.get(f"/status/{status}")
-    span = one(call.spans)
-    assert span.attributes["http.response.status_code"] == status
-    bad = status >= 400
-    assert (span.status, span.status_message) == ("ERROR" if bad else "UNSET", "")
-    assert span.attributes.get("error.type") == (str(status) if bad else None)
-    assert (span.events, call.server.status) == ([], "UNSET")
-
-
 def test_the_protocols_version_is_the_answers(cases: Traced) -> None:
     call = cases.get("/old")
     assert call.json["body"] == "hi"
     assert one(call.spans).attributes["network.protocol.version"] == "1.0"
 
 
-def test_the_schemes_usual_port_is_told_and_a_proxy_is_not_the_server(
-    cases: Traced, peers: Peers
-) -> None:
-    call = cases.get("/proxy")
-    assert call.json == 200
-    span = one(call.spans)
-    assert span.attributes["url.full"] == "http://shop.invalid/echo"
-    assert span.attributes["server.address"] == "shop.invalid"
-    assert span.attributes["server.port"] == 80
-    assert_on_the_wire(call, peers.target)
-
-
 # Redirects and other exchanges behind one call.
-
-
-def test_each_redirect_is_a_span_of_its_own(client: Traced, peers: Peers) -> None:
-    call = client.get("/redirect/2")
-    assert call.json["redirects"] == 2
-    found = [
-        (span.attributes["url.full"], span.attributes["http.response.status_code"], span.status)
-        for span in call.spans
-    ]
-    url = peers.target.url
-    assert found == [
-        (f"{url}/redirect/2", 302, "UNSET"),
-        (f"{url}/redirect/1", 302, "UNSET"),
-        (f"{url}/echo", 200, "UNSET"),
-    ]
-    assert {span.parent_id for span in call.spans} == {call.server.span_id}
-    assert_on_the_wire(call, peers.target)
-
-
-def test_too_many_redirects_are_an_error_of_the_application_only(client: Traced) -> None:
-    call = client.get("/redirect-loop")
-    assert call.json == {"error": "TooManyRedirects"}
-    assert len(call.spans) == 31
-    assert {span.status for span in call.spans} == {"UNSET"}
 
 
 def test_redirects_followed_by_hand_are_spans(cases: Traced, peers: Peers) -> None:
     call = cases.get("/redirect/manual")
     assert call.json == [302, 200]
-    assert len(call.spans) == 3
+    assert codes(call.spans) == [(302, None), (302, None), (200, None)]  # Three calls.
     assert_on_the_wire(call, peers.target)
 
 
 def test_a_request_sent_again_by_a_hook_is_two_spans(cases: Traced, peers: Peers) -> None:
     call = cases.get("/resend")
     assert call.json == [401, 1]
-    assert [span.attributes["http.response.status_code"] for span in call.spans] == [401, 401]
+    assert codes(call.spans) == [(401, None), (401, 1)]
     assert {span.parent_id for span in call.spans} == {call.server.span_id}
     assert_on_the_wire(call, peers.target)
 
 
-def test_retries_inside_urllib3_are_one_span(cases: Traced, peers: Peers) -> None:
+def test_retries_inside_urllib3_are_spans_of_their_own(cases: Traced, peers: Peers) -> None:
     call = cases.get("/retry")
     assert call.json == 503
-    span = one(call.spans)
-    assert (span.status, span.attributes["error.type"]) == ("ERROR", "503")
-    assert len(peers.target.seen) == 3
-    assert {request["headers"]["traceparent"] for request in peers.target.seen} == {
-        f"00-{span.trace_id}-{span.span_id}-01"
+    assert codes(call.spans) == [(503, None), (503, 1), (503, 2)]
+    assert {(span.status, span.attributes["error.type"]) for span in call.spans} == {
+        ("ERROR", "503")
     }
+    assert {span.parent_id for span in call.spans} == {call.server.span_id}
+    assert {span.scope_name for span in call.spans} == {"requests"}
+    for earlier, later in pairwise(call.spans):
+        assert earlier.end_ns <= later.start_ns
+    assert_on_the_wire(call, peers.target)
 
 
-def test_retries_that_end_in_an_exception(cases: Traced) -> None:
+def test_retries_that_end_in_an_exception(cases: Traced, peers: Peers) -> None:
     call = cases.get("/retry/raises")
     assert call.json == "RetryError"
-    assert_failed(one(call.spans), "requests.exceptions.RetryError")
+    first, last = call.spans
+    assert (first.attributes["error.type"], first.events) == ("503", [])
+    error = "requests.exceptions.RetryError"
+    assert (last.status, last.attributes["error.type"]) == ("ERROR", error)
+    assert one(last.events).attributes["exception.type"] == error
+    assert codes(call.spans) == [(503, None), (503, 1)]
+    assert_on_the_wire(call, peers.target)
+
+
+def test_a_pause_before_a_retry_belongs_to_no_exchange(cases: Traced, peers: Peers) -> None:
+    call = cases.get("/retry/pauses")
+    assert call.json == 200
+    assert codes(call.spans) == [(503, None), (503, 1), (200, 2)]
+    _, second, third = call.spans
+    assert third.start_ns - second.end_ns >= 190_000_000  # The policy's 0.2 s.
+    assert call.server.end_ns - call.server.start_ns >= 190_000_000
+
+
+def test_an_exchange_that_broke_is_told_apart_from_its_retry(cases: Traced, peers: Peers) -> None:
+    call = cases.get("/retry/dropped")
+    assert call.json == 200
+    assert codes(call.spans) == [(None, None), (200, 1)]
+    first, second = call.spans
+    assert first.attributes["error.type"] == "urllib3.exceptions.ProtocolError"
+    assert one(first.events).attributes["exception.type"] == "urllib3.exceptions.ProtocolError"
+    assert (second.status, second.events) == ("UNSET", [])
+    assert_on_the_wire(call, peers.target)
+
+
+def test_retries_and_redirects_are_counted_together(cases: Traced, peers: Peers) -> None:
+    call = cases.get("/retry/redirected")
+    assert call.json == 200
+    assert codes(call.spans) == [(302, None), (503, 1), (503, 2), (200, 3)]
+    assert_on_the_wire(call, peers.target)
+
+
+@pytest.mark.parametrize("scheme", ["basic", "digest"])
+def test_an_answer_to_a_challenge_is_counted(cases: Traced, peers: Peers, scheme: str) -> None:
+    call = cases.get(f"/auth/{scheme}")
+    assert call.json == 200
+    expected = {"basic": [(200, None)], "digest": [(401, None), (200, 1)]}
+    assert codes(call.spans) == expected[scheme]
+    assert_on_the_wire(call, peers.target)
+
+
+def test_each_call_counts_for_itself(cases: Traced, peers: Peers) -> None:
+    """One session: a call in a hook of another one, and calls one after the other."""
+    call = cases.get("/counted")
+    assert call.json == [200, 200, 200]
+    found = [
+        (span.attributes["url.full"].rpartition("/")[2], *codes([span])[0]) for span in call.spans
+    ]
+    assert found == [
+        ("1", 302, None),
+        ("token", 200, None),
+        ("echo", 200, 1),
+        ("token", 200, None),
+        ("last", 200, None),
+    ]
+    assert_on_the_wire(call, peers.target)
+
+
+def test_a_call_made_while_a_body_is_sent_is_an_exchange_of_its_own(
+    cases: Traced, peers: Peers
+) -> None:
+    call = cases.get("/upload")
+    assert call.json == [200, "bytes by requests, bytes by urllib3, "]
+    spans = {span.attributes["url.full"].rpartition("/")[2]: span for span in call.spans}
+    upload = spans.pop("upload")
+    assert upload.parent_id == call.server.span_id
+    assert {(span.scope_name, span.parent_id) for span in spans.values()} == {
+        ("requests", upload.span_id),
+        ("urllib3", upload.span_id),
+    }
+    for request in peers.target.seen:
+        span = upload if request["path"] == "/upload" else spans[request["path"][1:]]
+        assert request["headers"]["traceparent"] == told(span)
 
 
 # Failures.
@@ -248,7 +268,7 @@ def test_an_exception_is_told_without_the_secrets_in_it(
     call = cases.get(path)
     assert "hush" in call.response.text  # The application sees them.
     span = one(call.spans)
-    assert_failed(span, error)
+    assert_unanswered(span, error)
     assert "REDACTED" in span.attributes["url.full"]
     assert span.attributes["server.port"] > 0
     assert call.server.status == "UNSET"
@@ -258,13 +278,13 @@ def test_an_exception_is_told_without_the_secrets_in_it(
 def test_an_exception_that_leaves_the_endpoint_tells_no_secret(cases: Traced) -> None:
     call = cases.get("/fails/unhandled")
     assert call.response.status_code == 500
-    assert_failed(one(call.spans), "requests.exceptions.ConnectionError")
+    assert_unanswered(one(call.spans), "requests.exceptions.ConnectionError")
     assert call.server.attributes["error.type"] == "requests.exceptions.ConnectionError"
     assert b"hush" not in cases.sent
 
 
-def test_a_url_that_cannot_be_called_is_no_exchange(client: Traced) -> None:
-    call = client.get("/bad-url")
+def test_a_url_that_cannot_be_called_is_no_exchange(plain: Traced) -> None:
+    call = plain.get("/bad-url")
     assert call.json == {"error": "InvalidURL"}
     assert call.spans == []
 
@@ -278,8 +298,8 @@ def test_raise_for_status_is_the_applications(cases: Traced) -> None:
 # Secrets.
 
 
-def test_credentials_and_secret_query_values_stay_home(client: Traced, peers: Peers) -> None:
-    call = client.get("/secrets")
+def test_credentials_and_secret_query_values_stay_home(plain: Traced, peers: Peers) -> None:
+    call = plain.get("/secrets")
     request = one_request(peers)
     assert request["path"].endswith("X-Goog-Signature=hush-3&AWSAccessKeyId=hush-4")
     assert request["headers"]["authorization"].startswith("Basic ")
@@ -287,8 +307,8 @@ def test_credentials_and_secret_query_values_stay_home(client: Traced, peers: Pe
     address = peers.target.url.removeprefix("http://")
     url = one(call.spans).attributes["url.full"]
     assert url == f"http://REDACTED:REDACTED@{address}/echo?{query}#part"
-    assert b"hush" not in client.sent
-    assert request["headers"]["authorization"].split()[1].encode() not in client.sent
+    assert b"hush" not in plain.sent
+    assert request["headers"]["authorization"].split()[1].encode() not in plain.sent
 
 
 # The trace on the wire.
@@ -299,8 +319,8 @@ def one_request(peers: Peers) -> dict[str, Any]:
     return request
 
 
-def test_tracestate_goes_along(client: Traced, peers: Peers) -> None:
-    call = client.get("/redirect/1", headers={"tracestate": "shop=1,other=x"})
+def test_tracestate_goes_along(plain: Traced, peers: Peers) -> None:
+    call = plain.get("/redirect/1", headers={"tracestate": "shop=1,other=x"})
     assert len(call.spans) == 2
     assert_on_the_wire(call, peers.target, state="shop=1,other=x")
     assert {span.trace_state for span in call.spans} == {"shop=1,other=x"}
@@ -315,20 +335,6 @@ def test_an_own_traceparent_is_respected(cases: Traced, peers: Peers) -> None:
     span = call.spans[1]
     assert second["traceparent"] == f"00-{span.trace_id}-{span.span_id}-01"
     assert second["tracestate"] == "mine=1"
-
-
-def test_a_trace_that_is_not_sampled_goes_on_unsampled(
-    run: Runner, receiver: HttpReceiver, peers: Peers
-) -> None:
-    server = run.uvicorn("client:app", env={**receiver.env, **peers.env})
-    trace_id = "ab" * 16
-    headers = {"traceparent": f"00-{trace_id}-{'cd' * 8}-00"}
-    assert server.get("/sync", headers=headers).status_code == 200
-    assert server.stop() == -15
-    version, trace, parent, flags = one_request(peers)["headers"]["traceparent"].split("-")
-    assert (version, trace, flags) == ("00", trace_id, "00")
-    assert parent != "cd" * 8 and int(parent, 16)
-    assert receiver.spans == []
 
 
 def test_a_call_outside_of_a_request_begins_a_trace(
@@ -418,6 +424,29 @@ def test_answers_and_exceptions_are_the_same_without_the_agent(
     assert where(receiver.spans, kind="CLIENT")
     statuses = [result[0] for path, result in results.items() if path in UNCHANGED]
     assert sorted(statuses) == [200] * (len(UNCHANGED) - 1) + [500]
+
+
+def test_each_of_the_two_can_be_turned_off(
+    run: Runner, receiver: HttpReceiver, peers: Peers
+) -> None:
+    """Without urllib3's part retries are not told apart; without that of requests they all are."""
+    found = {}
+    for off in ("urllib3", "requests"):
+        receiver.clear()
+        peers.forget()
+        env = {**receiver.env, **peers.env, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": off}
+        server = run.uvicorn("http_cases:app", env=env)
+        assert server.get("/retry").json() == 503
+        assert server.stop() == -15
+        spans = where(receiver.spans, kind="CLIENT")
+        found[off] = [(span.scope_name, *codes([span])[0]) for span in spans]
+        own = {request["headers"]["traceparent"] for request in peers.target.seen}
+        assert own == {told(span) for span in spans}
+        assert len(peers.target.seen) == 3
+    assert found == {
+        "urllib3": [("requests", 503, None)],
+        "requests": [("urllib3", 503, None), ("urllib3", 503, 1), ("urllib3", 503, 2)],
+    }
 
 
 def test_calls_are_seen_in_jaeger(run: Runner, jaeger: Jaeger, peers: Peers) -> None:

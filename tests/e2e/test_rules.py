@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from harness import libraries
 from harness.deadline import scaled
 from harness.jaeger import Jaeger
 from harness.otlp import Span
@@ -255,7 +255,7 @@ PLANTED = {
 
 
 def serve(factory: pytest.TempPathFactory, build: Path, **env: str) -> Iterator[Traced]:
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     with traced(factory.mktemp("rules"), build, python, "rules:app", env=env) as server:
         # The client keeps no cookies: each test sends its own.
         server.server.client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import struct
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from harness import libraries
 from harness.deadline import scaled
 from harness.otlp import Span
 from harness.process import Runner, Server
@@ -77,7 +77,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Ser
 
     With at_framework=True only the framework's edge is hooked, as under a server that is not known.
     """
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     runner = Runner(tmp_path_factory.mktemp("server"), build, python)
     receiver = HttpReceiver()
     served: dict[tuple[Any, ...], Served] = {}

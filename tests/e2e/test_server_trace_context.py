@@ -6,13 +6,13 @@ import http.client
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
+from harness import libraries
 from harness.deadline import scaled
 from harness.otlp import Span, describe
 from harness.process import Runner, Server
@@ -40,7 +40,7 @@ def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, build: Path
 ) -> Iterator[Served]:
     """The cases, served on each loop, one server for the whole module."""
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     runner = Runner(tmp_path_factory.mktemp("context"), build, python)
     receiver = HttpReceiver()
     loop, protocol = request.param

@@ -378,8 +378,8 @@ SPANS = {"starlette": "GET /all", "requests": "GET", "sqlalchemy": "SELECT"}
     [
         ("", []),
         ("starlette", ["starlette"]),
-        ("requests", ["requests"]),
-        ("sqlalchemy , requests", ["requests", "sqlalchemy"]),
+        ("requests,urllib3", ["requests"]),
+        ("sqlalchemy , requests, sqlite3,urllib3", ["requests", "sqlalchemy"]),
         ("*", ["requests", "sqlalchemy", "starlette"]),
         ("django,,click", []),
     ],

@@ -4,9 +4,7 @@
 Waits are made by the test, which lets the one who waits go on: only lower limits are asserted.
 """
 
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from harness import libraries
 from harness.deadline import until
 from harness.otlp import Span
 from harness.process import APPS, TOP, Runner
@@ -43,7 +42,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def python(kind: str) -> str:
     """An interpreter that has the libraries."""
-    default = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    default = libraries.python()
     if kind != "older":
         return default
     command = [TOP / "tests" / "setup" / "venv", "older", OLDER, default]
@@ -58,7 +57,11 @@ def slow(
     """apps/slow_cases.py."""
     directory = tmp_path_factory.mktemp("slow")
     target = Target()
-    env = {"DATABASE": str(directory / "slow.db"), "TARGET_URL": target.url}
+    env = {
+        "DATABASE": str(directory / "slow.db"),
+        "TARGET_URL": target.url,
+        "FAA_SLOW_POOL_WAIT": "",  # The agent's default; the harness sets another.
+    }
     loop = "uvloop" if kind == "uvloop" else "asyncio"
     with traced(directory, build, python, "slow_cases:app", "--loop", loop, env=env) as server:
         yield server
@@ -225,13 +228,24 @@ def test_the_wait_for_a_connection_is_told(slow: Traced, pool: str) -> None:
     assert call.server.attributes[CONNECTION] >= WAITED
     took = (call.server.end_ns - call.server.start_ns) / 1000
     assert call.server.attributes[CONNECTION] <= took
-    assert len(call.spans) == 1
+    wait, statement = call.spans
+    assert (wait.name, wait.kind, wait.status) == ("pool wait", "INTERNAL", "UNSET")
+    assert wait.attributes["db.system.name"] == statement.attributes["db.system.name"] == "sqlite"
+    assert wait.attributes["db.namespace"] == statement.attributes["db.namespace"]
+    waited = (wait.end_ns - wait.start_ns) // 1000
+    assert WAITED <= waited <= call.server.attributes[CONNECTION]
+    assert wait.parent_id == statement.parent_id == call.server.span_id
+    assert wait.end_ns <= statement.start_ns
+    assert statement.attributes[CONNECTION] == call.server.attributes[CONNECTION]
 
 
 def test_a_wait_in_vain_is_told(slow: Traced) -> None:
     call = slow.get("/pool/exhausted")
     assert call.json == "TimeoutError"
     assert call.server.attributes[CONNECTION] >= 200_000
+    wait = one(call.spans, name="pool wait")
+    assert (wait.parent_id, wait.status) == (call.server.span_id, "ERROR")
+    assert wait.attributes["error.type"] == "sqlalchemy.exc.TimeoutError"
 
 
 def test_a_request_without_a_database_waits_for_no_connection(slow: Traced) -> None:

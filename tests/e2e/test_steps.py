@@ -2,7 +2,6 @@
 """FastAPI's own steps: dependencies, endpoint, validation, serialization, background tasks."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from harness import libraries
 from harness.deadline import scaled
 from harness.otlp import Event, Span
 from harness.process import APPS, Runner
@@ -31,7 +31,7 @@ def internal(name: str, *children: Any) -> tuple[str, str, list[Any]]:
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Serve]:
     """serve(spans, **variables): one server of apps/steps.py for each choice."""
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     servers: dict[tuple[Any, ...], Traced] = {}
     contexts = []
 
@@ -99,8 +99,7 @@ CHOICES = {
 
 @pytest.mark.parametrize("spans", CHOICES)
 def test_only_the_chosen_steps_are_spans(serve: Serve, spans: str | None) -> None:
-    # A test machine that stands still must not make a dependency slow.
-    served = serve(spans, FAA_SLOW_DEPENDENCY="3600000")
+    served = serve(spans)
     call = served.get("/four")
     assert call.json == [1, 2, 3, 4]
     assert_tree([call.server, *call.spans], (*SERVER, CHOICES[spans]), ordered=True)
@@ -111,7 +110,7 @@ def test_only_the_chosen_steps_are_spans(serve: Serve, spans: str | None) -> Non
 def test_validation_and_background_tasks_are_told_by_default(
     serve: Serve, spans: str | None, tells: bool
 ) -> None:
-    served = serve(spans, FAA_SLOW_DEPENDENCY="3600000")
+    served = serve(spans)
     events = [event.name for event in served.ask("POST", "/orders", json={}).server.events]
     assert ("validation failed" in events) == tells
     served.get("/background-starlette", until=has(1, "SELECT"))
@@ -286,7 +285,7 @@ def test_the_body_is_no_part_of_the_last_dependency(serve: Serve) -> None:
 
 @pytest.fixture
 def every(serve: Serve) -> Traced:
-    return serve("all", FAA_SLOW_DEPENDENCY="3600000")
+    return serve("all")
 
 
 @pytest.mark.parametrize(

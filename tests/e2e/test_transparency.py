@@ -2,10 +2,8 @@
 """The application's own behaviour is the same with the agent and without."""
 
 import json
-import os
 import re
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect as websocket
 
+from harness import libraries
 from harness.compare import odd_cases, quiet, seen
 from harness.deadline import scaled
 from harness.process import APPS, Runner, Server
@@ -307,7 +306,7 @@ def introspection(
     tmp_path_factory: pytest.TempPathFactory, build: Path
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """What the probes of a script see without the agent ("none"), and with it ("preload")."""
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     runner = Runner(tmp_path_factory.mktemp("introspection"), build, python)
     receiver = HttpReceiver()
     env = {**SEED, **receiver.env}

@@ -1,17 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Fuzz target: what proxies say is a part of the header, and an address looks like one.
 #include "span/forwarded.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "require.h"
 
 static int within(struct faa_str part, struct faa_str whole)
 {

@@ -3,19 +3,9 @@
 // others are headers, "name:value".
 #include "span/propagation.h"
 #include "span/ids.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
+#include "require.h"
 
 enum { MAX_LIST = 16 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 // Takes the next line off the front, without its end.
 static int next_line(struct faa_str *rest, struct faa_str *line)

@@ -1,19 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Fuzz target: URL redaction writes within its bounds, and a secret never passes it.
 #include "span/url.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
+#include "require.h"
 
 enum { MAX_INPUT = 4096, GUARD = 0x5a };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char full[3 * (MAX_INPUT + 64) + 64], cut[sizeof(full)];
 

@@ -30,72 +30,12 @@ static void *test_realloc(void *p, size_t n)
 #undef realloc
 
 #include "base/random.h"
-#include "ring/ring.h"
-
-#include <check.h>
-
-static struct faa_ring *ring;
-
-static struct faa_ring *start(void)
-{
-    return ring;
-}
-
-static void committed(int crowded)
-{
-    (void)crowded;
-}
-
-static void flush(void)
-{
-}
-
-static const struct faa_tracer_ops ops = {start, committed, flush, 0};
+#include "tests/unit/span_ring.h"
 
 static void setup(void)
 {
     allocations_left = -1;
-    ring = faa_ring_new(1 << 20, NULL);
-    faa_ids_seed();
-    faa_tracer_init(&ops);
-    faa_tracer_forget_ring();
-}
-
-static void teardown(void)
-{
-    faa_ring_free(ring);
-}
-
-// Takes the oldest record out of the ring. It stays readable until the ring is used again.
-static int take(struct faa_record_view *view)
-{
-    struct faa_ring_cursor cursor = faa_ring_begin(ring);
-    size_t size;
-    const void *p = faa_ring_next(ring, &cursor, &size, 0);
-    faa_ring_release(ring, cursor);
-    if (!p)
-        return 0;
-    ck_assert_int_eq(faa_record_open(p, size, view), 0);
-    return 1;
-}
-
-static void end_and_take(struct faa_span *span, struct faa_record_view *view)
-{
-    faa_span_end(span, 0);
-    ck_assert_int_eq(take(view), 1);
-}
-
-static struct faa_item_view next_item(struct faa_record_view *view)
-{
-    struct faa_item_view item;
-    ck_assert_int_eq(faa_record_next(view, &item), 1);
-    return item;
-}
-
-static void check_str(struct faa_str got, const char *wanted)
-{
-    ck_assert_str_eq(got.p, wanted);
-    ck_assert_uint_eq(got.n, strlen(wanted));
+    span_ring_setup();
 }
 
 static void check_str_item(struct faa_record_view *view, int of_event, unsigned key,
@@ -116,17 +56,6 @@ static void check_number_item(struct faa_record_view *view, enum faa_item_type t
     ck_assert_int_eq(item.of_event, of_event);
     ck_assert_uint_eq(item.key, key);
     ck_assert_int_eq(item.number, wanted);
-}
-
-static const char state[] = "rojo=1,congo=2";
-
-static struct faa_span_context remote_parent(void)
-{
-    struct faa_span_context parent = {
-        .flags = 1, .remote = 1, .tracestate = state, .tracestate_len = sizeof(state) - 1};
-    memset(parent.trace_id, 0xaa, sizeof(parent.trace_id));
-    memset(parent.span_id, 0xbb, sizeof(parent.span_id));
-    return parent;
 }
 
 // ---- what comes out ---------------------------------------------------------------------------
@@ -166,7 +95,7 @@ START_TEST(what_is_set_comes_out_of_the_ring)
     ck_assert_uint_lt(faa_clock_wall_ns() - record->start_ns, 60000000000u);
     check_str(view.name, "GET /items");
     check_str(view.scope, "faa.test");
-    check_str(view.tracestate, state);
+    check_str(view.tracestate, remote_state);
     check_str(view.message, "it broke");
     check_str_item(&view, 0, FAA_KEY_URL_PATH, "/items");
     check_str_item(&view, 0, FAA_KEY_URL_QUERY, "");
@@ -219,8 +148,6 @@ START_TEST(times_follow_what_the_caller_says_and_never_run_backwards)
 }
 END_TEST
 
-// ---- parents ----------------------------------------------------------------------------------
-
 START_TEST(a_start_in_the_past_moves_both_clocks)
 {
     struct faa_span span;
@@ -241,160 +168,7 @@ START_TEST(a_start_in_the_past_moves_both_clocks)
 }
 END_TEST
 
-START_TEST(without_a_parent_a_sampled_trace_begins)
-{
-    static const uint8_t none[16];
-    const struct faa_span_context no_trace = {.flags = 0};
-    const struct faa_span_context *parents[] = {NULL, &no_trace};
-    for (size_t i = 0; i < FAA_COUNT(parents); i++) {
-        struct faa_span span;
-        struct faa_record_view view;
-        faa_span_start(&span, FAA_KIND_SERVER, "t", parents[i]);
-        ck_assert_uint_eq(span.context.flags, FAA_FLAG_SAMPLED);
-        ck_assert_uint_eq(span.context.remote, 0);
-        ck_assert_mem_ne(span.context.trace_id, none, 16);
-        ck_assert_mem_ne(span.context.span_id, none, 8);
-        end_and_take(&span, &view);
-        ck_assert_mem_eq(view.record->parent_span_id, none, 8);
-        ck_assert_uint_eq(view.record->flags, FAA_FLAG_SAMPLED | FAA_FLAG_HAS_IS_REMOTE);
-        faa_span_fini(&span);
-    }
-}
-END_TEST
-
-START_TEST(a_child_outlives_its_parent)
-{
-    struct faa_span_context remote = remote_parent();
-    struct faa_span parent, child;
-    struct faa_record_view view;
-    faa_span_start(&parent, FAA_KIND_SERVER, "t", &remote);
-    faa_span_start(&child, FAA_KIND_CLIENT, "t", &parent.context);
-    uint8_t parent_id[8];
-    memcpy(parent_id, parent.context.span_id, 8);
-    end_and_take(&parent, &view);
-    ck_assert_ptr_nonnull(parent.context.tracestate); // Until fini.
-    faa_span_fini(&parent);
-    memset(&parent, 0xee, sizeof(parent));
-
-    end_and_take(&child, &view);
-    ck_assert_mem_eq(view.record->trace_id, remote.trace_id, 16);
-    ck_assert_mem_eq(view.record->parent_span_id, parent_id, 8);
-    ck_assert_mem_ne(view.record->span_id, parent_id, 8);
-    ck_assert_uint_eq(view.record->flags, FAA_FLAG_SAMPLED | FAA_FLAG_HAS_IS_REMOTE);
-    check_str(view.tracestate, state);
-    faa_span_fini(&child);
-}
-END_TEST
-
-START_TEST(an_unsampled_parent_makes_unsampled_children_without_records)
-{
-    struct faa_span_context remote = remote_parent();
-    struct faa_span span, child;
-    struct faa_record_view view;
-    remote.flags = 0xfe; // Reserved bits, which are not to be passed on.
-    faa_span_start(&span, FAA_KIND_SERVER, "t", &remote);
-    faa_span_start(&child, FAA_KIND_SERVER, "t", &span.context);
-    struct faa_span *spans[] = {&span, &child};
-    for (size_t i = 0; i < FAA_COUNT(spans); i++) {
-        ck_assert_uint_eq(spans[i]->context.flags, 0);
-        ck_assert_mem_eq(spans[i]->context.trace_id, remote.trace_id, 16);
-        ck_assert_uint_eq(spans[i]->context.tracestate_len, sizeof(state) - 1);
-        faa_span_set_name(spans[i], FAA_STR("name"));
-        faa_span_set_str(spans[i], FAA_KEY_URL_PATH, FAA_STR("/"));
-        faa_span_set_status(spans[i], FAA_STATUS_ERROR, FAA_STR("message"));
-        faa_span_add_event(spans[i], FAA_STR("event"));
-        faa_span_event_set_int(spans[i], FAA_KEY_SERVER_PORT, 1);
-        ck_assert_uint_eq(spans[i]->item_count, 0);
-        faa_span_end(spans[i], 0);
-        faa_span_fini(spans[i]);
-    }
-    ck_assert_int_eq(take(&view), 0);
-    ck_assert_uint_eq(faa_tracer_counts().ended, 0);
-}
-END_TEST
-
-START_TEST(a_tracestate_that_may_not_travel_is_left_behind)
-{
-    char longest[FAA_SPAN_TRACESTATE_MAX + 1];
-    struct faa_span_context parent = remote_parent();
-    struct faa_span span;
-    memset(longest, 'x', sizeof(longest));
-    parent.tracestate = longest;
-    for (uint16_t n = FAA_SPAN_TRACESTATE_MAX - 1; n <= FAA_SPAN_TRACESTATE_MAX + 1; n++) {
-        parent.tracestate_len = n;
-        faa_span_start(&span, FAA_KIND_SERVER, "t", &parent);
-        ck_assert_uint_eq(span.context.tracestate_len, n <= FAA_SPAN_TRACESTATE_MAX ? n : 0);
-        faa_span_fini(&span);
-    }
-    parent.tracestate = "a=\0b";
-    parent.tracestate_len = 4;
-    faa_span_start(&span, FAA_KIND_SERVER, "t", &parent);
-    ck_assert_ptr_null(span.context.tracestate);
-    faa_span_fini(&span);
-}
-END_TEST
-
 // ---- status and end ---------------------------------------------------------------------------
-
-START_TEST(baggage_is_shared_by_all_spans_of_a_request)
-{
-    struct faa_str list = FAA_STR("a=1,b=2");
-    struct faa_span_context remote = remote_parent();
-    struct faa_span server, child, other;
-    remote.baggage = faa_baggage_new(&list, 1);
-    struct faa_baggage *baggage = remote.baggage;
-    faa_span_start(&server, FAA_KIND_SERVER, "t", &remote);
-    faa_baggage_unref(baggage);
-    faa_span_start(&child, FAA_KIND_CLIENT, "t", &server.context);
-    ck_assert_ptr_eq(server.context.baggage, baggage);
-    faa_span_end(&server, 0);
-    ck_assert_ptr_eq(server.context.baggage, baggage); // Until fini.
-    faa_span_fini(&server);
-    ck_assert_ptr_null(server.context.baggage);
-    ck_assert(faa_str_eq(faa_baggage_text(child.context.baggage), list));
-    // No trace, but baggage: a new trace has it.
-    memset(&remote, 0, sizeof(remote));
-    remote.baggage = child.context.baggage;
-    faa_span_start(&other, FAA_KIND_SERVER, "t", &remote);
-    faa_span_fini(&child);
-    ck_assert(faa_str_eq(faa_baggage_text(other.context.baggage), list));
-    ck_assert(other.recording && has_trace(&other.context));
-    ck_assert_uint_eq(other.parent_remote, 0);
-    faa_span_fini(&other);
-}
-END_TEST
-
-START_TEST(the_parent_decides_where_it_has_decided)
-{
-    static const struct {
-        int trace, flags, sampling, sampled;
-    } cases[] = {
-        {1, 0, FAA_SAMPLING_BY_PARENT, 0}, {1, 1, FAA_SAMPLING_BY_PARENT, 1},
-        {1, 0, FAA_SAMPLING_DEFERRED, 1},  {0, 0, FAA_SAMPLING_BY_PARENT, 1},
-        {0, 0, FAA_SAMPLING_ORDERED, 0},   {0, 1, FAA_SAMPLING_ORDERED, 1},
-    };
-    for (size_t i = 0; i < FAA_COUNT(cases); i++) {
-        struct faa_span_context parent = remote_parent();
-        struct faa_span span, child;
-        if (!cases[i].trace)
-            memset(&parent, 0, sizeof(parent));
-        parent.flags = (uint8_t)cases[i].flags;
-        parent.sampling = (uint8_t)cases[i].sampling;
-        parent.debug = 1;
-        faa_span_start(&span, FAA_KIND_SERVER, "t", &parent);
-        faa_span_start(&child, FAA_KIND_CLIENT, "t", &span.context);
-        ck_assert_msg(span.context.flags == cases[i].sampled, "case %zu", i);
-        ck_assert_uint_eq(span.recording, span.context.flags);
-        ck_assert_uint_eq(span.context.sampling, FAA_SAMPLING_BY_PARENT);
-        ck_assert_int_eq(memcmp(span.context.trace_id, parent.trace_id, 16) == 0, cases[i].trace);
-        ck_assert_uint_eq(child.context.flags, span.context.flags);
-        ck_assert_uint_eq(child.context.debug, 1);
-        ck_assert_mem_eq(child.context.trace_id, span.context.trace_id, 16);
-        faa_span_fini(&child);
-        faa_span_fini(&span);
-    }
-}
-END_TEST
 
 START_TEST(an_error_stays_an_error)
 {
@@ -634,17 +408,11 @@ int main(void)
     Suite *suite = suite_create("span");
     TCase *cases = tcase_create("span");
     tcase_set_timeout(cases, 60);
-    tcase_add_checked_fixture(cases, setup, teardown);
+    tcase_add_checked_fixture(cases, setup, span_ring_teardown);
     tcase_add_test(cases, what_is_set_comes_out_of_the_ring);
     tcase_add_test(cases, an_empty_span_is_a_record);
     tcase_add_test(cases, times_follow_what_the_caller_says_and_never_run_backwards);
     tcase_add_test(cases, a_start_in_the_past_moves_both_clocks);
-    tcase_add_test(cases, without_a_parent_a_sampled_trace_begins);
-    tcase_add_test(cases, a_child_outlives_its_parent);
-    tcase_add_test(cases, an_unsampled_parent_makes_unsampled_children_without_records);
-    tcase_add_test(cases, a_tracestate_that_may_not_travel_is_left_behind);
-    tcase_add_test(cases, baggage_is_shared_by_all_spans_of_a_request);
-    tcase_add_test(cases, the_parent_decides_where_it_has_decided);
     tcase_add_test(cases, an_error_stays_an_error);
     tcase_add_test(cases, ending_twice_leaves_one_record_and_abandoning_none);
     tcase_add_test(cases, long_text_is_cut_on_a_character_boundary);

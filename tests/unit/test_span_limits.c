@@ -1,49 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The standard's limits: what they cut, what they leave out, and that all of it is counted.
 #include "base/utf8.h"
-#include "ring/ring.h"
-#include "span/ids.h"
-#include "span/span.h"
-#include "span/tracer.h"
+#include "tests/unit/span_ring.h"
 
-#include <check.h>
-#include <stdlib.h>
-
-static struct faa_ring *ring;
 static struct faa_span span;
 static struct faa_record_view view;
 
-static struct faa_ring *start(void)
-{
-    return ring;
-}
-
-static void committed(int crowded)
-{
-    (void)crowded;
-}
-
-static void flush(void)
-{
-}
-
-static const struct faa_tracer_ops ops = {start, committed, flush, 0};
-
 static const struct faa_span_limits none = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX,
                                             UINT32_MAX};
-
-static void setup(void)
-{
-    ring = faa_ring_new(1 << 20, NULL);
-    faa_ids_seed();
-    faa_tracer_init(&ops);
-    faa_tracer_forget_ring();
-}
-
-static void teardown(void)
-{
-    faa_ring_free(ring);
-}
 
 static void begin(struct faa_span_limits limits)
 {
@@ -53,21 +17,13 @@ static void begin(struct faa_span_limits limits)
 
 static void end(void)
 {
-    faa_span_end(&span, 0);
-    struct faa_ring_cursor cursor = faa_ring_begin(ring);
-    size_t size;
-    const void *p = faa_ring_next(ring, &cursor, &size, 0);
-    faa_ring_release(ring, cursor);
-    ck_assert_ptr_nonnull(p);
-    ck_assert_int_eq(faa_record_open(p, size, &view), 0);
+    end_and_take(&span, &view);
     faa_span_fini(&span);
 }
 
 static struct faa_item_view next(void)
 {
-    struct faa_item_view item;
-    ck_assert_int_eq(faa_record_next(&view, &item), 1);
-    return item;
+    return next_item(&view);
 }
 
 static void check_end(void)
@@ -278,7 +234,7 @@ int main(void)
     Suite *suite = suite_create("span limits");
     TCase *cases = tcase_create("span limits");
     tcase_set_timeout(cases, 60);
-    tcase_add_checked_fixture(cases, setup, teardown);
+    tcase_add_checked_fixture(cases, span_ring_setup, span_ring_teardown);
     tcase_add_test(cases, a_length_counts_characters_and_not_bytes);
     tcase_add_test(cases, each_value_of_a_header_has_the_length_and_its_name_has_none);
     tcase_add_test(cases, any_text_is_cut_where_a_plain_count_says);

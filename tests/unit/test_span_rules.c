@@ -1,75 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The user's rules in spans: recorded headers, and what lies below a request that is not traced.
-#include "ring/ring.h"
-#include "span/ids.h"
-#include "span/span.h"
-#include "span/tracer.h"
-
-#include <check.h>
-#include <stdlib.h>
-
-static struct faa_ring *ring;
-
-static struct faa_ring *start(void)
-{
-    return ring;
-}
-
-static void committed(int crowded)
-{
-    (void)crowded;
-}
-
-static void flush(void)
-{
-}
-
-static const struct faa_tracer_ops ops = {start, committed, flush, 0};
-
-static void setup(void)
-{
-    ring = faa_ring_new(1 << 20, NULL);
-    faa_ids_seed();
-    faa_tracer_init(&ops);
-    faa_tracer_forget_ring();
-}
-
-static void teardown(void)
-{
-    faa_ring_free(ring);
-}
-
-// Takes the oldest record out of the ring. It stays readable until the ring is used again.
-static int take(struct faa_record_view *view)
-{
-    struct faa_ring_cursor cursor = faa_ring_begin(ring);
-    size_t size;
-    const void *p = faa_ring_next(ring, &cursor, &size, 0);
-    faa_ring_release(ring, cursor);
-    if (!p)
-        return 0;
-    ck_assert_int_eq(faa_record_open(p, size, view), 0);
-    return 1;
-}
-
-static void end_and_take(struct faa_span *span, struct faa_record_view *view)
-{
-    faa_span_end(span, 0);
-    ck_assert_int_eq(take(view), 1);
-}
-
-static struct faa_item_view next_item(struct faa_record_view *view)
-{
-    struct faa_item_view item;
-    ck_assert_int_eq(faa_record_next(view, &item), 1);
-    return item;
-}
-
-static void check_str(struct faa_str got, const char *wanted)
-{
-    ck_assert_str_eq(got.p, wanted);
-    ck_assert_uint_eq(got.n, strlen(wanted));
-}
+#include "tests/unit/span_ring.h"
 
 static struct faa_str header_of(const struct faa_str *values, size_t count)
 {
@@ -226,7 +157,7 @@ int main(void)
     Suite *suite = suite_create("span rules");
     TCase *cases = tcase_create("span rules");
     tcase_set_timeout(cases, 60);
-    tcase_add_checked_fixture(cases, setup, teardown);
+    tcase_add_checked_fixture(cases, span_ring_setup, span_ring_teardown);
     tcase_add_test(cases, a_header_is_its_name_in_lower_case_and_its_values);
     tcase_add_test(cases, a_value_cannot_begin_another_one);
     tcase_add_test(cases, a_headers_name_has_a_length_and_a_newline_in_it_is_a_blank);

@@ -152,6 +152,42 @@ START_TEST(keys_in_form_notation_are_recognised)
 }
 END_TEST
 
+START_TEST(names_can_be_added_to_the_list)
+{
+    static const struct redaction cases[] = {
+        {"ssn=1&S-S_N=2&ssn2=3&xssn=4&user[ssn]=5&ssn[]=6&ssn[0]=7&%73sn=8",
+         "ssn=REDACTED&S-S_N=REDACTED&ssn2=3&xssn=4&user[ssn]=REDACTED&ssn[]=REDACTED&"
+         "ssn[0]=REDACTED&%73sn=REDACTED"},
+        {"Card_Number=1&cardnumber=2&card=3&\xc3\xa9t\xc3\xa9=4&token=5",
+         "Card_Number=REDACTED&cardnumber=REDACTED&card=3&\xc3\xa9t\xc3\xa9=REDACTED&"
+         "token=REDACTED"},
+    };
+    static const struct redaction before = {"ssn=1&cardNumber=2", "ssn=1&cardNumber=2"};
+    expect(faa_query_redact, &before, 1);
+    ck_assert_int_eq(faa_url_add_secret(FAA_STR("ssn")), 0);
+    ck_assert_int_eq(faa_url_add_secret(FAA_STR("cardNumber")), 0);
+    ck_assert_int_eq(faa_url_add_secret(FAA_STR("\xc3\xa9t\xc3\xa9")), 0);
+    expect(faa_query_redact, cases, FAA_COUNT(cases));
+}
+END_TEST
+
+START_TEST(what_can_be_no_name_is_not_added)
+{
+    static const char *const names[] = {"",    "-",    "_-_", "a=b",  "a&b", "a;b", "a?b",
+                                        "a#b", "a%20", "a b", "a[b]", "a\n", "]"};
+    char longest[65 + 1] = "";
+    memset(longest, 'x', 65);
+    for (size_t i = 0; i < FAA_COUNT(names); i++)
+        ck_assert_msg(faa_url_add_secret(faa_str_of(names[i])) == -1, "%s", names[i]);
+    ck_assert_int_eq(faa_url_add_secret(FAA_STR(longest)), -1);
+    longest[64] = '\0';
+    ck_assert_int_eq(faa_url_add_secret(faa_str_of(longest)), 0);
+    for (int i = 1; i < FAA_URL_SECRETS_MAX; i++)
+        ck_assert_int_eq(faa_url_add_secret(FAA_STR("again")), 0);
+    ck_assert_int_eq(faa_url_add_secret(FAA_STR("again")), -1);
+}
+END_TEST
+
 START_TEST(parameters_are_separated_by_ampersand_semicolon_and_question_mark)
 {
     static const struct redaction cases[] = {
@@ -253,6 +289,9 @@ START_TEST(urls_are_split)
         {"http://[fe80::1%25eth0]/", "http", "fe80::1%25eth0", "/", "", 80},
         {"http://h:65535/p?a?b", "http", "h", "/p", "a?b", 65535},
         {"http://h:00080/", "http", "h", "/", "", 80},
+        {"WS://h/chat", "ws", "h", "/chat", "", 80},
+        {"wss://h?x", "wss", "h", "", "x", 443},
+        {"wss://h:8443", "wss", "h", "", "", 8443},
     };
     for (size_t i = 0; i < FAA_COUNT(cases); i++) {
         struct faa_url u;
@@ -271,6 +310,10 @@ START_TEST(what_is_no_http_url_is_refused)
         "http",
         "http://",
         "https://",
+        "ws://",
+        "wss://",
+        "wsx://h",
+        "ws:h",
         "http:///x",
         "ftp://h/",
         "//h/",
@@ -312,6 +355,8 @@ int main(void)
     tcase_add_test(tc, key_is_redacted_when_its_value_is_long);
     tcase_add_test(tc, encoded_keys_are_recognised);
     tcase_add_test(tc, keys_in_form_notation_are_recognised);
+    tcase_add_test(tc, names_can_be_added_to_the_list);
+    tcase_add_test(tc, what_can_be_no_name_is_not_added);
     tcase_add_test(tc, parameters_are_separated_by_ampersand_semicolon_and_question_mark);
     tcase_add_test(tc, secrets_in_the_fragment_are_redacted);
     tcase_add_test(tc, control_bytes_are_percent_encoded);

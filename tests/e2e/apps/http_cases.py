@@ -6,14 +6,18 @@ OLD_URL one that speaks HTTP/1.0, CLOSED_URL a closed port.
 """
 
 import os
+import re
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
 import requests
+import urllib3
 from fastapi import FastAPI
 from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.auth import HTTPBasicAuth, HTTPDigestAuth
 from urllib3.util import Retry
 
 TARGET = os.environ["TARGET_URL"]
@@ -38,16 +42,20 @@ def described(response: requests.Response) -> dict[str, Any]:
     }
 
 
+def plain(text: str) -> str:
+    """Returns a text without addresses of objects."""
+    return re.sub("0x[0-9a-f]+", "0xADDRESS", text)
+
+
 def failure(url: str, **options: Any) -> list[Any]:
     """The exception and its causes, with all that an application can read of them."""
     try:
         session().get(url, **options)
     except Exception as error:
-        text = traceback.format_exc()
-        found: list[Any] = [text]
+        found: list[Any] = [plain(traceback.format_exc())]
         cause: BaseException | None = error
         while cause is not None:
-            found.append([type(cause).__name__, str(cause), len(cause.args)])
+            found.append([type(cause).__name__, plain(str(cause)), len(cause.args)])
             cause = cause.__cause__ or cause.__context__
         request = getattr(error, "request", None)
         return [*found, request and [request.url, dict(request.headers)]]
@@ -223,6 +231,67 @@ def retry_raises() -> str:
     except requests.exceptions.RetryError as error:
         return type(error).__name__
     return "no error"
+
+
+@app.get("/retry/pauses")
+def retry_pauses() -> int:
+    """urllib3 waits 0.2 s before it sends a third time."""
+    one = session()
+    policy = Retry(total=3, status_forcelist=[503], backoff_factor=0.1)
+    one.mount("http://", HTTPAdapter(max_retries=policy))
+    return one.get(f"{TARGET}/fail/pauses/2/503").status_code
+
+
+@app.get("/retry/dropped")
+def retry_dropped() -> int:
+    one = session()
+    one.mount("http://", HTTPAdapter(max_retries=Retry(total=1, read=1)))
+    return one.get(f"{TARGET}/drop/dropped/1").status_code
+
+
+@app.get("/retry/redirected")
+def retry_redirected() -> int:
+    """A redirect to what has to be asked three times."""
+    one = session()
+    one.mount("http://", HTTPAdapter(max_retries=Retry(total=3, status_forcelist=[503])))
+    return one.get(f"{TARGET}/redirect-to?url=/fail/redirected/2/503").status_code
+
+
+@app.get("/auth/{scheme}")
+def auth(scheme: str) -> int:
+    kind = {"basic": HTTPBasicAuth, "digest": HTTPDigestAuth}[scheme]
+    return session().get(f"{TARGET}/{scheme}", auth=kind("bob", "hush-11")).status_code
+
+
+@app.get("/counted")
+def counted() -> list[int]:
+    """A hook asks for a token after each answer that is no token itself."""
+    one = session()
+    statuses: list[int] = []
+
+    def fetch(response: requests.Response, **options: Any) -> None:
+        statuses.append(one.get(f"{TARGET}/token").status_code)
+
+    one.get(f"{TARGET}/redirect/1", hooks={"response": fetch})
+    statuses.append(one.get(f"{TARGET}/last").status_code)
+    return statuses
+
+
+@app.get("/upload")
+def upload() -> list[Any]:
+    """The body is made of what others answer while it is sent."""
+    got = []
+
+    def body() -> Iterator[bytes]:
+        for name, text in (
+            ("requests", session().get(f"{TARGET}/by-requests").text),
+            ("urllib3", urllib3.PoolManager().request("GET", f"{TARGET}/by-urllib3").data),
+        ):
+            got.append(f"bytes by {name}, " if text else "nothing, ")
+            yield got[-1].encode()
+
+    status = session().post(f"{TARGET}/upload", data=body()).status_code
+    return [status, "".join(got)]
 
 
 @app.get("/proxy")

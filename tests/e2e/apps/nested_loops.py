@@ -48,7 +48,7 @@ def nested(request: Request) -> int:
 
 @app.get("/threaded")
 async def threaded(request: Request) -> int:
-    """A loop in a thread of its own, which has no context of anybody's."""
+    """A loop in a thread of its own, which runs under the request's span."""
     results: list[int] = []
     traceparent = request.headers["x-inner"]
     thread = threading.Thread(target=lambda: results.append(asyncio.run(ask_inner(traceparent))))

@@ -221,9 +221,8 @@ async def exception_handler() -> None:
     raise Trouble
 
 
-@app.get("/unrelated-thread")
-def unrelated_thread() -> str:
-    """A thread of the application's own does not inherit the context, as no ContextVar does."""
+@app.get("/thread")
+def own_thread() -> str:
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()

@@ -2,6 +2,7 @@
 """SQLAlchemy 1.4 and 2 in the ways that db.py leaves out. Words with "hush" are secrets."""
 
 import asyncio
+import contextvars
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -340,13 +341,13 @@ def server(name: str, statement: str) -> str:
 
 @app.get("/thread")
 def thread() -> None:
-    """A thread of the application's own has no context: its statement begins a trace."""
+    """A thread that runs in an empty context: its statement begins a trace."""
 
     def work() -> None:
         with engine.connect() as connection:
             connection.execute(text("SELECT 1 FROM tags"))
 
-    worker = threading.Thread(target=work)
+    worker = threading.Thread(target=contextvars.Context().run, args=(work,))
     worker.start()
     worker.join()
 

@@ -12,11 +12,13 @@ import httpx
 
 from .process import Runner, Server
 
-# What differs from run to run by its nature: addresses, ports, process ids, uvicorn's start lines.
+# What differs from run to run by its nature: addresses, ports, ids of processes and threads, uvicorn's
+# start lines.
 _NOISE = (
     (re.compile(r"0x[0-9a-f]{6,}"), "0xADDRESS"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"process \[\d+\]"), "process [PID]"),
+    (re.compile(r"(started(?: daemon)?) \d+\)"), r"\1 THREAD)"),
     (re.compile(r"\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\]"), "[TIME] [PID]"),
 )
 
@@ -66,9 +68,11 @@ def quiet(text: str) -> str:
 
 
 def seen(response: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Returns what a client sees of a response: status, headers (not the date), body."""
+    """Returns what a client sees of a response: status, headers (not the date), body (without
+    the addresses of objects, which older libraries have in their messages)."""
     headers = [(name, value) for name, value in response.headers.multi_items() if name != "date"]
-    return response.status_code, headers, response.content
+    body = re.sub(rb"0x[0-9a-f]{6,}", b"0xADDRESS", response.content)
+    return response.status_code, headers, body
 
 
 def odd_cases(server: Server) -> dict[str, Any]:

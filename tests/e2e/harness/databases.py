@@ -12,8 +12,11 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .deadline import until
 
@@ -47,21 +50,21 @@ class Database:
         if self._user is not None:
             entry = pwd.getpwnam(self._user)
             os.chown(folder, entry.pw_uid, entry.pw_gid)
-            for parent in folder.parents:  # pytest's own folders are closed to others.
-                if os.stat(parent).st_uid == 0 and parent != Path("/"):
-                    parent.chmod(parent.stat().st_mode | 0o011)
         self._process: subprocess.Popen[bytes] | None = None
 
     def _run(self, *command: str) -> None:
-        subprocess.run(
+        """Runs a program to its end. Raises AssertionError, with what it said, when it fails."""
+        done = subprocess.run(
             command,
-            check=True,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             cwd=self.folder,
             user=self._user,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C.UTF-8"},
         )
+        assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}"
 
     def _command(self) -> Sequence[str]:
         raise NotImplementedError
@@ -132,6 +135,7 @@ class PostgreSQL(Database):
             "unix_socket_directories": self.socket,
             "fsync": "off",
             "max_connections": 50,
+            "max_prepared_transactions": 5,
             "shared_buffers": "16MB",
         }
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
@@ -165,7 +169,7 @@ class MariaDB(Database):
             _program("mariadbd"), "--no-defaults", f"--datadir={self.folder}/data",
             f"--port={self.port}", "--bind-address=127.0.0.1", f"--socket={self.socket}",
             f"--pid-file={self.folder}/pid", f"--init-file={self.folder}/init.sql",
-            "--skip-log-bin", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M",
+            "--skip-log-bin", f"--tmpdir={self.folder}", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M",
             "--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", "--table-open-cache=200",
         ]  # fmt: skip
 
@@ -183,3 +187,17 @@ class Redis(Database):
             _program("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1",
             "--unixsocket", self.socket, "--save", "", "--appendonly", "no", "--dir", str(self.folder),
         ]  # fmt: skip
+
+
+@contextmanager
+def served(kind: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+    """Starts a server, `kind(folder, *arguments)`, and stops it in the end.
+
+    Its folder is none of pytest's: another run of pytest closes those to all users but its own.
+    """
+    with tempfile.TemporaryDirectory(prefix="faa-", ignore_cleanup_errors=True) as folder:
+        server = kind(Path(folder), *arguments)
+        try:
+            yield server
+        finally:
+            server.stop()

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The sets of pinned packages in tests/matrix, each an environment for traced applications.
 
-FAA_TEST_MATRIX names the sets to test with, separated by commas: `all`, or `quick` (the default).
+FAA_TEST_MATRIX names the sets that the tests of the matrix folder run with, separated by commas:
+`all`, or `quick` (the default). FAA_TEST_LIBRARIES names one set for all other tests: their
+applications run with its interpreter. Sets of the clients' versions are for those; their names
+begin with "clients-".
 """
 
 import os
@@ -9,6 +12,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from .process import TOP
@@ -34,8 +38,8 @@ class Libraries:
 
 
 def chosen() -> list[str]:
-    """Returns the names of the sets to test with. Raises ValueError for an unknown one."""
-    everything = [path.stem for path in FOLDER.glob("*.txt")]
+    """Returns the servers' sets to test with. Raises ValueError for an unknown one."""
+    everything = [path.stem for path in FOLDER.glob("*.txt") if _is_of_servers(path)]
     everything.sort(key=lambda name: (_order(name), name))
     words = (os.environ.get("FAA_TEST_MATRIX") or "quick").split(",")
     if words == ["all"]:
@@ -55,6 +59,32 @@ def made(name: str) -> Libraries:
     venv = _run(SETUP / "venv", f"matrix-{name}", requirements, interpreter)
     pins = re.findall(r"(?m)^([\w.-]+)==(\S+)", requirements.read_text())
     return Libraries(name, dict(pins), f"{venv}/bin/python")
+
+
+def of_tests() -> str | None:
+    """Returns the applications' interpreter of FAA_TEST_LIBRARIES, or None."""
+    name = os.environ.get("FAA_TEST_LIBRARIES")
+    return made(name).python if name else None
+
+
+def python() -> str:
+    """The applications' interpreter: FAA_TEST_PYTHON, or that of these tests."""
+    return os.environ.get("FAA_TEST_PYTHON") or sys.executable
+
+
+@cache
+def installed(python: str) -> Libraries:
+    """Returns what an interpreter has."""
+    code = (
+        "from importlib.metadata import distributions\n"
+        "for one in distributions(): print(one.metadata['Name'], one.version)"
+    )
+    words = (line.split() for line in _run(python, "-c", code).splitlines())
+    return Libraries("installed", {name: version for name, version in words}, python)
+
+
+def _is_of_servers(requirements: Path) -> bool:
+    return not requirements.stem.startswith("clients-")
 
 
 def _distribution() -> str:

@@ -271,8 +271,10 @@ class Runner:
             "HOME": str(self.directory),
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
-            # A busy machine is no event; a test of slow requests sets its own.
+            # A busy machine is no event; a test of what is slow sets its own.
             "FAA_BLOCKED_THRESHOLD": "3600000",
+            "FAA_SLOW_DEPENDENCY": "3600000",
+            "FAA_SLOW_POOL_WAIT": "3600000",
         }
         return {**inherited, **ours, **env}
 

@@ -6,7 +6,6 @@ import gzip
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
+from . import libraries
 from .deadline import scaled
 from .otlp import Span
 from .process import Runner, Server
@@ -127,7 +127,7 @@ def serving(directory: Path, build: Path) -> Iterator[Serve]:
     At the end all of them must stop as they should, without a line of the agent, and no trace may
     have two SERVER spans with the same parent: that would be one request, told twice.
     """
-    python = os.environ.get("FAA_TEST_PYTHON") or sys.executable
+    python = libraries.python()
     runner = Runner(directory, build, python)
     receiver = HttpReceiver()
     served: dict[tuple[Any, ...], Served] = {}

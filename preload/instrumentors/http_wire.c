@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// The lines of an outgoing request's head, in http.client.HTTPConnection._buffer: a list of bytes,
+// the request line first.
+#include "instrumentors/http_wire.h"
+
+#include "instrumentors/http_client.h"
+#include "python/err.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+enum { LINES_MAX = 256 }; // More header lines are not looked at.
+
+// The line's name and what follows the colon; -1 for the request line and what is no header.
+static int split(PyObject *line, struct faa_str *name, struct faa_str *value)
+{
+    struct faa_str text = faa_text(line);
+    const char *colon = text.n ? memchr(text.p, ':', text.n) : NULL;
+    if (!colon)
+        return -1;
+    size_t n = (size_t)(colon - text.p), skip = n + 1;
+    while (skip < text.n && (text.p[skip] == ' ' || text.p[skip] == '\t'))
+        skip++;
+    *name = (struct faa_str){text.p, n};
+    *value = (struct faa_str){text.p + skip, text.n - skip};
+    return 0;
+}
+
+static int has(PyObject *lines, struct faa_str wanted)
+{
+    PyObject *line;
+    for (Py_ssize_t i = 1; i < LINES_MAX && (line = faa_sequence_item(lines, i)); i++) {
+        struct faa_str text = faa_text(line);
+        if (text.n > wanted.n && text.p[wanted.n] == ':' &&
+            strncasecmp(text.p, wanted.p, wanted.n) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+static int tells_own_trace(PyObject *lines)
+{
+    size_t count;
+    const struct faa_str *names = faa_propagation_own_names(&count);
+    for (size_t i = 0; i < count; i++)
+        if (has(lines, names[i]))
+            return 1;
+    return 0;
+}
+
+static void add(PyObject *lines, const struct faa_header *h)
+{
+    static const char colon[] = ": ";
+    size_t n = h->name.n + 2 + h->value.n;
+    PyObject *line = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)n);
+    if (line) {
+        char *p = PyBytes_AsString(line);
+        memcpy(p, h->name.p, h->name.n);
+        memcpy(p + h->name.n, colon, 2);
+        memcpy(p + h->name.n + 2, h->value.p, h->value.n);
+    }
+    if (!line || PyList_Append(lines, line))
+        PyErr_Clear();
+    Py_DecRef(line);
+}
+
+static void inject(PyObject *exchange, PyObject *lines)
+{
+    struct faa_injection ours;
+    faa_http_client_context(exchange, &ours);
+    if (ours.count == 0 || tells_own_trace(lines))
+        return;
+    for (size_t i = 0; i < ours.count; i++) {
+        const struct faa_header *h = &ours.headers[i];
+        if (!h->yields || !has(lines, h->name))
+            add(lines, h);
+    }
+}
+
+// The headers as pairs, for the rules.
+static void capture(PyObject *exchange, PyObject *lines)
+{
+    PyObject *line, *pairs = PyList_New(0);
+    struct faa_str name, value;
+    for (Py_ssize_t i = 1; pairs && i < LINES_MAX && (line = faa_sequence_item(lines, i)); i++) {
+        if (split(line, &name, &value))
+            continue;
+        PyObject *pair =
+            Py_BuildValue("(y#y#)", name.p, (Py_ssize_t)name.n, value.p, (Py_ssize_t)value.n);
+        if (!pair || PyList_Append(pairs, pair))
+            PyErr_Clear();
+        Py_DecRef(pair);
+    }
+    if (pairs)
+        faa_http_client_capture_request(exchange, pairs);
+    faa_err_discard();
+    Py_DecRef(pairs);
+}
+
+// From here on the request is on its way, also where a client has gone around the layer that says
+// so: what an iterator that gives the body calls is another exchange.
+static void tell(PyObject *exchange, PyObject *connection)
+{
+    PyObject *lines;
+    faa_http_client_mark_sent(exchange);
+    if (faa_getattr(connection, FAA_NAME(_buffer), &lines) != 1)
+        return;
+    if (faa_is_list(lines)) {
+        inject(exchange, lines);
+        if (faa_pyspan(exchange)->span.recording && faa_http_rules_has(FAA_RULE_CLIENT_REQUEST))
+            capture(exchange, lines);
+    }
+    Py_DecRef(lines);
+}
+
+PyObject *faa_http_wire_endheaders(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                                   size_t nargsf, PyObject *kwnames)
+{
+    (void)data;
+    int saved = errno;
+    PyObject *exchange = FAA_NARGS(nargsf) > 0 ? faa_http_client_current() : NULL;
+    if (exchange)
+        tell(exchange, args[0]);
+    Py_DecRef(exchange);
+    errno = saved;
+    return faa_call(wrapped, args, nargsf, kwnames);
+}

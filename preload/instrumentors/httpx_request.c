@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+// httpx's objects by their private parts, since the public ones are properties in Python. The lists
+// of headers are changed in place: what the application does to them meanwhile stays done.
+#include "instrumentors/httpx_request.h"
+
+#include "base/log.h"
+#include "instrumentors/http_client.h"
+#include "python/err.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+// ---- method and URL ----------------------------------------------------------------------------
+
+static int put_part(struct faa_httpx_line *line, size_t *n, const char *before, PyObject *part,
+                    const char *after)
+{
+    struct faa_str text = faa_text(part);
+    size_t b = strlen(before), a = strlen(after);
+    if (b + text.n + a > sizeof(line->room) - *n)
+        return -1;
+    memcpy(line->room + *n, before, b);
+    memcpy(line->room + *n + b, text.p, text.n);
+    memcpy(line->room + *n + b + text.n, after, a);
+    *n += b + text.n + a;
+    return 0;
+}
+
+// An httpx.URL from 0.24 on has its parts in a tuple (scheme, userinfo, host, port, path, query,
+// fragment), of which str() makes a text in Python; here that takes a tenth of the time. 0, or -1
+// for any other, and for one that is too long.
+static int put_url(struct faa_httpx_line *line, PyObject *url)
+{
+    enum { SCHEME, USER, HOST, PORT, PATH, QUERY, FRAGMENT, COUNT };
+    PyObject *uri, *part[COUNT] = {NULL};
+    char port[32] = "";
+    size_t n = 0;
+    int status = -1;
+    if (faa_getattr(url, FAA_NAME(_uri_reference), &uri) == 1 && faa_is_tuple(uri) &&
+        PyTuple_Size(uri) == COUNT) {
+        for (size_t i = 0; i < COUNT; i++)
+            part[i] = PyTuple_GetItem(uri, (Py_ssize_t)i);
+        struct faa_str host = faa_text(part[HOST]);
+        int is_ipv6 = host.n > 0 && memchr(host.p, ':', host.n) != NULL;
+        if (faa_is_int(part[PORT]))
+            snprintf(port, sizeof(port), ":%lld", faa_int(part[PORT], 0));
+        status = host.n == 0 || put_part(line, &n, "", part[SCHEME], "://") ||
+                 (faa_text(part[USER]).n > 0 && put_part(line, &n, "", part[USER], "@")) ||
+                 put_part(line, &n, is_ipv6 ? "[" : "", part[HOST], is_ipv6 ? "]" : "") ||
+                 put_part(line, &n, port, part[PATH], "") ||
+                 (part[QUERY] != Py_None && put_part(line, &n, "?", part[QUERY], "")) ||
+                 (part[FRAGMENT] != Py_None && put_part(line, &n, "#", part[FRAGMENT], ""));
+    }
+    Py_DecRef(uri);
+    line->url = (struct faa_str){line->room, n};
+    return status ? -1 : 0;
+}
+
+void faa_httpx_line_init(struct faa_httpx_line *line, PyObject *request)
+{
+    PyObject *url;
+    line->text = NULL;
+    faa_getattr(request, FAA_NAME(method), &line->method);
+    if (faa_getattr(request, FAA_NAME(url), &url) != 1 || put_url(line, url)) {
+        line->text = url ? PyObject_Str(url) : NULL;
+        line->url = faa_text(line->text);
+        faa_err_discard();
+    }
+    Py_DecRef(url);
+}
+
+void faa_httpx_line_fini(struct faa_httpx_line *line)
+{
+    Py_DecRef(line->method);
+    Py_DecRef(line->text);
+}
+
+// ---- headers -----------------------------------------------------------------------------------
+
+enum { NAMES_MAX = 16 };
+
+// Our bytes objects, for ever. Two threads without the GIL may make one twice: both are ours.
+static PyObject *names[NAMES_MAX];
+
+static int is_ours(PyObject *item)
+{
+    PyObject *name = faa_is_tuple(item) ? PyTuple_GetItem(item, 0) : NULL;
+    if (!name)
+        PyErr_Clear();
+    for (size_t i = 0; name && i < NAMES_MAX && names[i]; i++)
+        if (names[i] == name)
+            return 1;
+    return 0;
+}
+
+// The bytes object of a name. Borrowed; NULL without memory.
+static PyObject *name_of(struct faa_str name)
+{
+    for (size_t i = 0; i < NAMES_MAX; i++) {
+        if (!names[i])
+            names[i] = PyBytes_FromStringAndSize(name.p, (Py_ssize_t)name.n);
+        if (!names[i] || faa_str_eq(faa_text(names[i]), name))
+            return names[i];
+    }
+    return NULL;
+}
+
+// The list in a request's headers. New reference, or NULL.
+static PyObject *list_of(PyObject *request)
+{
+    PyObject *headers, *list = NULL;
+    if (faa_getattr(request, FAA_NAME(headers), &headers) == 1)
+        faa_getattr(headers, FAA_NAME(_list), &list);
+    if (list && !faa_is_list(list))
+        faa_clear(&list);
+    Py_DecRef(headers);
+    return list;
+}
+
+static int has(PyObject *list, struct faa_str name)
+{
+    for (Py_ssize_t i = 0, n = PyList_Size(list); i < n; i++) {
+        PyObject *item = PyList_GetItem(list, i);
+        struct faa_str other = item ? faa_text(faa_sequence_item(item, 0)) : FAA_STR("");
+        if (other.n == name.n && strncasecmp(other.p, name.p, name.n) == 0 && !is_ours(item))
+            return 1;
+    }
+    PyErr_Clear();
+    return 0;
+}
+
+static int tells_own_trace(PyObject *list)
+{
+    size_t count;
+    const struct faa_str *own = faa_propagation_own_names(&count);
+    for (size_t i = 0; i < count; i++)
+        if (has(list, own[i]))
+            return 1;
+    return 0;
+}
+
+static int add(PyObject *ours, const struct faa_header *h)
+{
+    PyObject *name = name_of(h->name);
+    PyObject *value = PyBytes_FromStringAndSize(h->value.p, (Py_ssize_t)h->value.n);
+    PyObject *item = name && value ? PyTuple_Pack(3, name, name, value) : NULL;
+    int status = item ? PyList_Append(ours, item) : -1;
+    Py_DecRef(value);
+    Py_DecRef(item);
+    return status;
+}
+
+PyObject *faa_httpx_headers_make(PyObject *exchange, PyObject *request)
+{
+    struct faa_injection in;
+    faa_http_client_context(exchange, &in);
+    PyObject *list = in.count > 0 ? list_of(request) : NULL;
+    PyObject *ours = list && !tells_own_trace(list) ? PyList_New(0) : NULL;
+    int status = 0;
+    for (size_t i = 0; ours && status == 0 && i < in.count; i++)
+        if (!in.headers[i].yields || !has(list, in.headers[i].name))
+            status = add(ours, &in.headers[i]);
+    PyErr_Clear();
+    Py_DecRef(list);
+    if (status)
+        faa_clear(&ours);
+    return ours;
+}
+
+static void take(PyObject *list)
+{
+    for (Py_ssize_t i = PyList_Size(list); i-- > 0;) {
+        PyObject *item = PyList_GetItem(list, i);
+        if (item && is_ours(item) && PyList_SetSlice(list, i, i + 1, NULL))
+            break;
+    }
+    PyErr_Clear();
+}
+
+void faa_httpx_headers_put(PyObject *request, PyObject *headers)
+{
+    PyObject *list = headers ? list_of(request) : NULL;
+    if (!list)
+        return;
+    take(list);
+    Py_ssize_t n = PyList_Size(list);
+    if (PyList_SetSlice(list, n, n, headers))
+        PyErr_Clear();
+    Py_DecRef(list);
+}
+
+void faa_httpx_headers_take(PyObject *request)
+{
+    PyObject *list = list_of(request);
+    if (list)
+        take(list);
+    Py_DecRef(list);
+}
+
+int faa_httpx_headers_check(void)
+{
+    PyObject *module = PyImport_ImportModule("httpx");
+    PyObject *headers =
+        module ? PyObject_CallMethod(module, "Headers", "{ss}", "X-One", "1") : NULL;
+    PyObject *list = headers ? PyObject_GetAttr(headers, FAA_NAME(_list)) : NULL;
+    PyObject *want = Py_BuildValue("[(yyy)]", "X-One", "x-one", "1");
+    int same = list && want ? PyObject_RichCompareBool(list, want, Py_EQ) : 0;
+    Py_DecRef(module);
+    Py_DecRef(headers);
+    Py_DecRef(list);
+    Py_DecRef(want);
+    faa_err_discard();
+    if (same == 1)
+        return 0;
+    faa_debug("httpx:Headers._list is not there, or no list of (name, lower-case name, value)");
+    return -1;
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+// The iterator proxies' types. What is yielded and raised passes through unchanged.
+#include "python/iterator.h"
+
+#include "python/err.h"
+#include "python/forward.h"
+
+struct iterator {
+    PyObject *inner;
+    PyObject *data;
+    PyObject *weakrefs;
+    faa_iterator_end *end; // NULL when it has been called.
+};
+
+static PyObject *sync_type, *async_type;
+static PyObject *sync_names, *async_names;
+
+// The caller has no error set.
+static void finish(struct iterator *it, enum faa_outcome outcome, PyObject *error)
+{
+    faa_iterator_end *end = it->end;
+    int saved = errno;
+    it->end = NULL;
+    if (end)
+        end(it->data, outcome, error);
+    errno = saved;
+}
+
+static PyObject *iterator_next(PyObject *self)
+{
+    struct iterator *it = faa_state(self);
+    PyObject *item = it->inner ? PyIter_Next(it->inner) : NULL;
+    if (item)
+        return item;
+    struct faa_err e = faa_err_save();
+    faa_err_normalize(&e);
+    finish(it, e.value ? FAA_RAISED : FAA_RETURNED, e.value);
+    faa_err_restore(&e);
+    return NULL;
+}
+
+// One step of an async iterator is over.
+static void leave_step(PyObject *self, enum faa_outcome outcome, PyObject *value)
+{
+    if (outcome != FAA_RAISED)
+        return;
+    int stops = value && PyErr_GivenExceptionMatches(value, PyExc_StopAsyncIteration);
+    finish(faa_state(self), stops ? FAA_RETURNED : FAA_RAISED, stops ? NULL : value);
+}
+
+static const struct faa_awaitable_ops step_ops = {.leave = leave_step};
+
+static PyObject *aiterator_next(PyObject *self)
+{
+    struct iterator *it = faa_state(self);
+    if (!it->inner) {
+        PyErr_SetNone(PyExc_StopAsyncIteration);
+        return NULL;
+    }
+    PyObject *step = PyObject_CallMethodObjArgs(it->inner, FAA_NAME(__anext__), NULL);
+    return it->end ? faa_awaitable_around(step, &step_ops, self) : step;
+}
+
+static PyObject *iterator_self(PyObject *self)
+{
+    return faa_newref(self);
+}
+
+static PyObject *iterator_getattro(PyObject *self, PyObject *name)
+{
+    struct iterator *it = faa_state(self);
+    int is_async = faa_type_of(self) == (PyTypeObject *)async_type;
+    return faa_forward_getattr(self, it->inner, is_async ? async_names : sync_names, name);
+}
+
+static int iterator_setattro(PyObject *self, PyObject *name, PyObject *value)
+{
+    struct iterator *it = faa_state(self);
+    return faa_forward_setattr(self, it->inner, name, value);
+}
+
+static PyObject *iterator_repr(PyObject *self)
+{
+    struct iterator *it = faa_state(self);
+    return PyObject_Repr(it->inner ? it->inner : Py_None);
+}
+
+static int iterator_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    struct iterator *it = faa_state(self);
+    Py_VISIT(it->inner);
+    Py_VISIT(it->data);
+    return faa_visit_type(self, visit, arg);
+}
+
+// Dropping a generator runs its `finally` blocks: the end is told after them.
+static int iterator_clear(PyObject *self)
+{
+    struct iterator *it = faa_state(self);
+    struct faa_err e = faa_err_save();
+    faa_clear(&it->inner);
+    PyErr_Clear();
+    if (it->data)
+        finish(it, FAA_CLOSED, NULL);
+    faa_clear(&it->data);
+    faa_err_restore(&e);
+    return 0;
+}
+
+static void iterator_dealloc(PyObject *self)
+{
+    struct iterator *it = faa_state(self);
+    PyObject_GC_UnTrack(self);
+    if (it->weakrefs)
+        PyObject_ClearWeakRefs(self);
+    iterator_clear(self);
+    faa_free(self, 1);
+}
+
+// Each type has its own: faa_type_new moves the offset.
+#define MEMBERS                                                                                    \
+    {                                                                                              \
+        {"__weaklistoffset__", T_PYSSIZET, offsetof(struct iterator, weakrefs), READONLY, NULL},   \
+            {NULL, 0, 0, 0, NULL},                                                                 \
+    }
+static PyMemberDef sync_members[] = MEMBERS, async_members[] = MEMBERS;
+
+#define COMMON_SLOTS                                                                               \
+    {Py_tp_getattro, iterator_getattro}, {Py_tp_setattro, iterator_setattro},                      \
+        {Py_tp_repr, iterator_repr}, {Py_tp_traverse, iterator_traverse},                          \
+        {Py_tp_clear, iterator_clear}, {Py_tp_dealloc, iterator_dealloc}
+
+static PyType_Slot sync_slots[] = {
+    {Py_tp_iter, iterator_self},
+    {Py_tp_iternext, iterator_next},
+    {Py_tp_members, sync_members},
+    COMMON_SLOTS,
+    {0, NULL},
+};
+
+static PyType_Slot async_slots[] = {
+    {Py_am_aiter, iterator_self},
+    {Py_am_anext, aiterator_next},
+    {Py_tp_members, async_members},
+    COMMON_SLOTS,
+    {0, NULL},
+};
+
+static PyType_Spec sync_spec = {
+    .name = "faa.iterator",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = sync_slots,
+};
+
+static PyType_Spec async_spec = {
+    .name = "faa.aiterator",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = async_slots,
+};
+
+int faa_iterator_init(void)
+{
+    static const char *const own_sync[] = {"__iter__", "__next__", NULL};
+    static const char *const own_async[] = {"__aiter__", "__anext__", NULL};
+    sync_names = faa_forward_names(own_sync);
+    async_names = faa_forward_names(own_async);
+    if (!sync_names || !async_names)
+        return -1;
+    sync_type = faa_type_new(&sync_spec, sizeof(struct iterator));
+    async_type = sync_type ? faa_type_new(&async_spec, sizeof(struct iterator)) : NULL;
+    return async_type ? 0 : -1;
+}
+
+static PyObject *around(PyObject *type, PyObject *iterator, faa_iterator_end *end, PyObject *data)
+{
+    PyObject *self = iterator ? faa_alloc_gc_raw(type) : NULL;
+    if (!self) {
+        if (iterator)
+            PyErr_Clear();
+        return iterator;
+    }
+    struct iterator *it = faa_state(self);
+    it->inner = iterator;
+    it->data = faa_newref(data);
+    it->weakrefs = NULL;
+    it->end = end;
+    PyObject_GC_Track(self);
+    return self;
+}
+
+PyObject *faa_iterator_around(PyObject *iterator, faa_iterator_end *end, PyObject *data)
+{
+    return around(sync_type, iterator, end, data);
+}
+
+PyObject *faa_aiterator_around(PyObject *iterator, faa_iterator_end *end, PyObject *data)
+{
+    return around(async_type, iterator, end, data);
+}
