@@ -107,9 +107,12 @@ static void tell_warnings(struct faa_doctor *doctor)
     char *rest = doctor->child.err, *line;
     while (faa_child_line(&rest, &line)) {
         const char *text = strstr(line, mark);
-        if (text)
-            faa_report_add(doctor->report, FAA_WARNING, "settings.unusable", "%s",
-                           text + sizeof(mark) - 1);
+        if (!text)
+            continue;
+        text += sizeof(mark) - 1;
+        int is_sampler = strncmp(text, "cannot read the sampling strategy", 33) == 0;
+        faa_report_add(doctor->report, FAA_WARNING,
+                       is_sampler ? "settings.sampler" : "settings.unusable", "%s", text);
     }
 }
 
@@ -146,8 +149,7 @@ static void tell_sampler(struct faa_doctor *doctor)
                        "the sampler records %g %% of the traces", ratio * 100);
     } else if (strcmp(sampler, "remote") == 0) {
         faa_report_add(doctor->report, FAA_NOTE, "settings.sampler",
-                       "Jaeger is asked what to record (OTEL_TRACES_SAMPLER_ARG says where); until "
-                       "it answers, %g %% of the traces",
+                       "Jaeger is asked what to record; until it answers, %g %% of the traces are",
                        ratio * 100);
     }
 }

@@ -129,7 +129,7 @@ static void tell_start(struct faa_doctor *doctor, const struct trial *trial)
 static void append(char *out, size_t cap, const struct faa_library *l)
 {
     size_t n = strlen(out);
-    faa_report_format(out + n, cap - n, "%s%s%s%s", n ? ", " : "", l->title,
+    faa_report_format(out + n, cap - n, "%s%s%s%s", n ? "; " : "", l->title,
                       l->version[0] ? " " : "", l->version);
 }
 

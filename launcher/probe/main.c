@@ -6,6 +6,7 @@
 // take longer than the doctor waits.
 #include "agent/config.h"
 #include "probe/span.h"
+#include "probe/trial.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -114,5 +115,10 @@ int main(void)
         return EXIT_FAILURE;
     }
     tell_settings();
+    faa_probe_try_spool(&config.exporter);
+    if (config.sampler.kind == FAA_SAMPLER_REMOTE) {
+        faa_sampler_init(&config.sampler);
+        faa_probe_try_sampling(&config.exporter);
+    }
     return config.exporter.otlp ? send_span() : EXIT_SUCCESS;
 }

@@ -4,12 +4,15 @@
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness.doctor import diagnose, start, strict
+from harness.jaeger import Jaeger
 from harness.process import TOP, Runner
+from harness.raw import RawServer
 from harness.receiver import HttpReceiver
 
 OTLP = "OTEL_EXPORTER_OTLP_"
@@ -188,7 +191,6 @@ def test_traces_that_are_printed(run: Runner) -> None:
         ("parentbased_always_off", None, "warning", "only requests whose caller records"),
         ("traceidratio", "0", "problem", "the sampler records nothing"),
         ("parentbased_traceidratio", "0.25", "note", "records 25 % of the traces"),
-        ("jaeger_remote", None, "note", "Jaeger is asked what to record"),
     ],
 )
 def test_samplers_that_leave_traces_out(
@@ -200,6 +202,28 @@ def test_samplers_that_leave_traces_out(
     found = diagnose(run, env=env)
     assert words in found.one("settings.sampler", status)["summary"]
     assert found.problems() == ({"settings.sampler"} if status == "problem" else set())
+
+
+def test_a_sampler_that_asks_jaeger(
+    run: Runner, jaeger: Jaeger, raw_server: Callable[..., RawServer]
+) -> None:
+    env = {"OTEL_TRACES_SAMPLER": "jaeger_remote", "OTEL_TRACES_EXPORTER": "console"}
+    env["OTEL_TRACES_SAMPLER_ARG"] = f"endpoint={jaeger.sampling_endpoint}"
+    found = diagnose(run, env=env)
+    assert "Jaeger is asked what to record" in found.one("settings.sampler", "note")["summary"]
+    env["OTEL_TRACES_SAMPLER_ARG"] = f"endpoint={raw_server('refuse').endpoint}"
+    told = diagnose(run, env=env).all("settings.sampler")
+    assert [one["status"] for one in told] == ["warning", "note"]
+    assert "cannot read the sampling strategy" in told[0]["summary"]
+
+
+def test_a_spool_that_is_refused(run: Runner, receiver: HttpReceiver, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    env = receiver.env | {"FAA_SPOOL_DIR": str(spool)}
+    assert diagnose(run, env=env).all("settings.unusable") == []
+    spool.chmod(0o777)
+    warning = diagnose(run, env=env).one("settings.unusable", "warning")
+    assert f"FAA_SPOOL_DIR: {spool} cannot be used: others may write to it" in warning["summary"]
 
 
 # The command line, and what is printed
