@@ -72,12 +72,18 @@ static void tell_setting(struct faa_report *report, const struct faa_setting *s)
 
 // ---- names that nobody reads -------------------------------------------------------------------
 
-static void check_name(struct faa_doctor *doctor, const char *name)
+enum { UNKNOWN_MAX = 20 }; // That many are told one by one.
+
+static int is_mistake(const char *name)
 {
-    int is_ours = strncmp(name, "FAA_", 4) == 0;
+    if (faa_variable_is_known(name) || strcmp(name, FAA_GUARD_VARIABLE) == 0)
+        return 0;
+    return strncmp(name, "FAA_", 4) == 0 || faa_variable_like(name) != NULL;
+}
+
+static void tell_name(struct faa_doctor *doctor, const char *name)
+{
     const char *like = faa_variable_like(name);
-    if (faa_variable_is_known(name) || strcmp(name, FAA_GUARD_VARIABLE) == 0 || (!is_ours && !like))
-        return;
     struct faa_finding *f = faa_report_add(doctor->report, FAA_WARNING, "settings.unknown",
                                            "%s is no variable that the agent reads", name);
     if (like)
@@ -87,6 +93,7 @@ static void check_name(struct faa_doctor *doctor, const char *name)
 
 static void check_names(struct faa_doctor *doctor)
 {
+    size_t unknown = 0;
     for (char **entry = environ; *entry; entry++) {
         char name[128];
         size_t n = strcspn(*entry, "=");
@@ -95,8 +102,13 @@ static void check_names(struct faa_doctor *doctor)
             continue;
         memcpy(name, *entry, n);
         name[n] = '\0';
-        check_name(doctor, name);
+        if (is_mistake(name) && ++unknown <= UNKNOWN_MAX)
+            tell_name(doctor, name);
     }
+    if (unknown > UNKNOWN_MAX)
+        faa_report_add(doctor->report, FAA_WARNING, "settings.unknown",
+                       "%zu more such variables are none that the agent reads",
+                       unknown - UNKNOWN_MAX);
 }
 
 // ---- what the agent makes of them --------------------------------------------------------------

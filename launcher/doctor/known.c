@@ -2,11 +2,15 @@
 // The table is written by `make docs`, beside docs/LIBRARIES.md.
 #include "doctor/known.h"
 
+#include "doctor/report.h"
+
 #include <stdlib.h>
 
 const struct faa_known_library faa_known_libraries[] = {
 #include "doctor/libraries.inc"
 };
+
+_Static_assert(FAA_COUNT(faa_known_libraries) <= FAA_LIBRARIES_MAX, "more room is needed");
 
 const size_t faa_known_library_count = FAA_COUNT(faa_known_libraries);
 

@@ -2,6 +2,8 @@
 // The table, and names that are nearly in it.
 #include "doctor/variables.h"
 
+#include "doctor/report.h"
+
 #define OTLP(what, fallback, mask)                                                                 \
     {                                                                                              \
         "OTEL_EXPORTER_OTLP_" what, "OTEL_EXPORTER_OTLP_TRACES_" what, 1, fallback, mask           \
@@ -79,6 +81,8 @@ const struct faa_variable faa_variables[] = {
     PLAIN("FAA_BLOCKED_THRESHOLD", "100"),
     PLAIN("FAA_FLUSH_TIMEOUT", "2000"),
 };
+
+_Static_assert(FAA_COUNT(faa_variables) <= FAA_SETTINGS_MAX, "more room is needed");
 
 const size_t faa_variable_count = FAA_COUNT(faa_variables);
 

@@ -140,6 +140,13 @@ def test_an_interpreter_that_does_not_end(run: Runner, tmp_path: Path) -> None:
     assert "did not end within 15 seconds" in problem["summary"]
 
 
+def stand_in(path: Path, version: str, implementation: str, more: str = "") -> Path:
+    """Makes a program that answers as an interpreter which is not here would."""
+    answer = f"version\\t{version}\\nimplementation\\t{implementation}\\nprefix\\t/x\\n{more}end\\n"
+    source = IMPOSTOR.format(f'fputs("{answer}", stdout); return 0;')
+    return compiled(path, source, "-rdynamic")
+
+
 @pytest.mark.parametrize(
     "version, implementation, words",
     [
@@ -150,12 +157,31 @@ def test_an_interpreter_that_does_not_end(run: Runner, tmp_path: Path) -> None:
 def test_interpreters_that_are_not_traced(
     run: Runner, tmp_path: Path, version: str, implementation: str, words: str
 ) -> None:
-    """Two stand-ins that answer as they would."""
-    answer = f"version\\t{version}\\nimplementation\\t{implementation}\\nprefix\\t/x\\nend\\n"
-    python = compiled(
-        tmp_path / "python", IMPOSTOR.format(f'fputs("{answer}", stdout); return 0;'), "-rdynamic"
-    )
+    python = stand_in(tmp_path / "python", version, implementation)
     failed(diagnose(run, python, env=QUIET), "python.version", words, "CPython 3.9 or newer")
+
+
+def test_a_free_threaded_interpreter(run: Runner, tmp_path: Path) -> None:
+    python = stand_in(tmp_path / "python", "3.14.1", "cpython", "free_threaded\\t1\\n")
+    found = diagnose(run, python, env=QUIET)
+    assert found.one("python.version", "ok")["facts"]["free_threaded"] == "true"
+    assert "CPython 3.14.1 free-threaded (" in found.text
+    # The agent does not start in what only says that it is Python.
+    failed(found, "trial.start", "does not start in this interpreter: nothing was heard", "LD_DEBUG")
+
+
+def test_an_interpreter_that_is_too_new_to_be_tested(run: Runner, tmp_path: Path) -> None:
+    python = stand_in(tmp_path / "python", "3.99.0", "cpython")
+    warning = diagnose(run, python, env=QUIET).one("python.version", "warning")
+    assert "is the newest that is tested" in warning["advice"]
+
+
+def test_another_libc_is_noticed(run: Runner, tmp_path: Path) -> None:
+    flags = ["-rdynamic", "-Wl,--dynamic-linker=/nowhere/ld-musl-x86_64.so.1"]
+    python = compiled(tmp_path / "python", IMPOSTOR.format("return 0;"), *flags)
+    found = diagnose(run, python, env=QUIET)
+    assert found.one("command.found", "ok")["facts"]["libc"] == "musl"
+    failed(found, "python.answer", "No such file or directory", "work by itself")
 
 
 # Commands into which nothing can be preloaded, or of which nobody knows

@@ -155,6 +155,13 @@ def test_a_misspelt_variable(
     assert found.status == 0
 
 
+def test_many_unknown_variables(run: Runner, receiver: HttpReceiver) -> None:
+    found = diagnose(run, env=receiver.env | {f"FAA_X{n}": "1" for n in range(300)})
+    assert found.status == 0
+    assert len(found.all("settings.unknown")) == 21
+    assert "280 more such variables" in found.text
+
+
 @pytest.mark.parametrize("name", ["OTEL_METRICS_EXPORTER", "OTEL_PYTHON_FLASK_EXCLUDED_URLS"])
 def test_variables_for_others_are_nobodys_mistake(
     run: Runner, receiver: HttpReceiver, name: str
