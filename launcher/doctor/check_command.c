@@ -73,8 +73,8 @@ static void tell_absent(struct faa_doctor *doctor)
         f = faa_report_add(doctor->report, FAA_PROBLEM, "command.found",
                            "%s is a shell script: what it starts cannot be seen from here",
                            c->path);
-        faa_finding_advise(f, "What it starts inherits the preload. Give doctor the Python command "
-                              "that the script ends in");
+        faa_finding_advise(f, "What it starts inherits the preload. Give doctor the command that "
+                              "the script ends in");
         return;
     case FAA_COMMAND_LOOP:
         faa_report_add(doctor->report, FAA_PROBLEM, "command.found",

@@ -90,8 +90,13 @@ static void check_loading(struct faa_doctor *doctor)
     if (rc)
         return;
     put_needed(&doctor->program, names, sizeof(names));
+    // A bundle has them all inside.
+    const char *built_in = !faa_elf_needs(&doctor->program, "libcurl") ? "; the others are built in"
+                           : !faa_elf_needs(&doctor->program, "libuv.") ? "; libuv is built in"
+                                                                        : "";
     faa_finding_fact(faa_report_add(doctor->report, FAA_OK, "installation.libraries",
-                                    "the libraries that it needs can be loaded: %s", names),
+                                    "the libraries that it needs can be loaded: %s%s", names,
+                                    built_in),
                      "libraries", "%s", names);
 }
 

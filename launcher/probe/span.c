@@ -30,7 +30,8 @@ int faa_probe_make_span(const struct faa_exporter_config *config, struct faa_bat
     memcpy(end + sizeof(name), name, sizeof(name));
     size_t size = sizeof(*r) + 2 * sizeof(name) + 2;
     r->size = (uint32_t)(size + 7) / 8 * 8;
-    struct faa_otlp *otlp = faa_otlp_new(config);
+    static struct faa_otlp *otlp; // It owns the message.
+    otlp = faa_otlp_new(config);
     if (!otlp || faa_otlp_add(otlp, r, r->size) != 1)
         return -1;
     batch->spans = 1;
