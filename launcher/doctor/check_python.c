@@ -25,7 +25,7 @@ static void list_libraries(struct faa_report *report)
 {
     for (size_t i = 0; i < faa_known_library_count; i++) {
         const struct faa_known_library *known = &faa_known_libraries[i];
-        if (!known->title || report->library_count == FAA_LIBRARIES_MAX)
+        if (!known->title)
             continue;
         report->libraries[report->library_count++] =
             (struct faa_library){.name = known->name,
@@ -40,7 +40,7 @@ static void list_modules(const char *modules[FAA_LIBRARIES_MAX + 1],
                          char names[FAA_LIBRARIES_MAX][64])
 {
     size_t n = 0;
-    for (size_t i = 0; i < faa_known_library_count && n < FAA_LIBRARIES_MAX; i++) {
+    for (size_t i = 0; i < faa_known_library_count; i++) {
         struct faa_str top = top_of(faa_known_libraries[i].module);
         size_t j = 0;
         while (j < n && !faa_str_eq(faa_str_of(names[j]), top))
@@ -59,7 +59,7 @@ static void list_modules(const char *modules[FAA_LIBRARIES_MAX + 1],
 static void note_module(struct faa_doctor *doctor, const char *module, const char *version)
 {
     struct faa_report *report = doctor->report;
-    for (size_t i = 0; i < faa_known_library_count && i < FAA_LIBRARIES_MAX; i++) {
+    for (size_t i = 0; i < faa_known_library_count; i++) {
         const struct faa_known_library *known = &faa_known_libraries[i];
         if (!faa_str_eq(top_of(known->module), faa_str_of(module)))
             continue;

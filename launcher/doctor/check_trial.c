@@ -8,10 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TRIAL_LIMIT_MS = 20000 };
+enum { TRIAL_LIMIT_MS = 30000 };
 
 // Whose spans show requests: without one of them nothing of a server is seen.
 static const char *const servers[] = {"fastapi", "starlette", "uvicorn", "hypercorn"};
+
+static int is_server(const char *name)
+{
+    for (size_t i = 0; i < FAA_COUNT(servers); i++)
+        if (strcmp(name, servers[i]) == 0)
+            return 1;
+    return 0;
+}
 
 struct trial {
     char road[64];     ///< "the audit hook"; "" while the agent has not started.
@@ -32,14 +40,14 @@ static struct faa_library *library_of(struct faa_report *report, const char *nam
 // A library of several modules is instrumented when all of them are.
 static void note_library(struct faa_report *report, const char *text)
 {
-    static const char not [] = " not instrumented: ";
-    const char *space = strchr(text, ' '), *refused = strstr(text, not );
+    static const char mark[] = " not instrumented: ";
+    const char *space = strchr(text, ' '), *refused = strstr(text, mark);
     struct faa_library *l = space ? library_of(report, text, (size_t)(space - text)) : NULL;
     size_t n = strlen(text);
     if (!l)
         return;
     if (refused == space) {
-        const char *why = refused + sizeof(not ) - 1;
+        const char *why = refused + sizeof(mark) - 1;
         l->state = strcmp(why, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS") == 0
                        ? FAA_LIBRARY_DISABLED
                        : FAA_LIBRARY_UNKNOWN_SHAPE;
@@ -126,6 +134,17 @@ static void tell_start(struct faa_doctor *doctor, const struct trial *trial)
     faa_finding_fact(f, "road", "%s", trial->road);
 }
 
+// It has ended before it was through, and not by us.
+static void tell_end(struct faa_doctor *doctor, const struct trial *trial)
+{
+    faa_finding_advise(faa_report_add(doctor->report, FAA_PROBLEM, "trial.end",
+                                      "the interpreter did not import all libraries: %s",
+                                      trial->how),
+                       "Import those that were not tried (--json lists them) with and without the "
+                       "agent: LD_PRELOAD=%s %s -c 'import ...'",
+                       doctor->library, doctor->command.program);
+}
+
 static void append(char *out, size_t cap, const struct faa_library *l)
 {
     size_t n = strlen(out);
@@ -179,8 +198,7 @@ static void tell_libraries(struct faa_doctor *doctor)
         if (l->state != FAA_LIBRARY_INSTRUMENTED)
             continue;
         append(traced, sizeof(traced), l);
-        for (size_t j = 0; j < FAA_COUNT(servers); j++)
-            serves |= strcmp(l->name, servers[j]) == 0;
+        serves |= is_server(l->name);
     }
     if (traced[0])
         faa_report_add(report, FAA_OK, "trial.libraries", "traced: %s", traced);
@@ -194,14 +212,15 @@ static void tell_libraries(struct faa_doctor *doctor)
             "Is it the environment of the application? If it is, install FastAPI there");
 }
 
-// The modules of the libraries that are there.
+// The modules of the libraries that are there: what matters most comes first, for time may run out.
 static void list_modules(const struct faa_doctor *doctor,
                          const char *modules[FAA_LIBRARIES_MAX + 1])
 {
     size_t n = 0;
-    for (size_t i = 0; i < faa_known_library_count && i < FAA_LIBRARIES_MAX; i++)
-        if (doctor->has_module[i])
-            modules[n++] = faa_known_libraries[i].module;
+    for (int wanted = 1; wanted >= 0; wanted--)
+        for (size_t i = 0; i < faa_known_library_count; i++)
+            if (doctor->has_module[i] && is_server(faa_known_libraries[i].name) == wanted)
+                modules[n++] = faa_known_libraries[i].module;
     modules[n] = NULL;
 }
 
@@ -224,8 +243,11 @@ static void run(struct faa_doctor *doctor)
     for (char *rest = doctor->child.out; faa_child_line(&rest, &line);)
         read_output_line(doctor, line);
     tell_start(doctor, &trial);
-    if (trial.road[0] && !trial.refusal[0])
-        tell_libraries(doctor);
+    if (!trial.road[0] || trial.refusal[0])
+        return;
+    if (rc && !doctor->child.timed_out)
+        tell_end(doctor, &trial);
+    tell_libraries(doctor);
 }
 
 const struct faa_check faa_check_trial = {.title = "The agent in it", .run = run};

@@ -286,10 +286,12 @@ def test_a_library_that_cannot_be_imported(run: Runner, tmp_path: Path) -> None:
 
 
 def test_a_library_that_ends_the_interpreter(run: Runner, tmp_path: Path) -> None:
-    package(tmp_path, "fastapi", "0.120.0", applications="import os; os._exit(7)")
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    package(tmp_path, "fastapi", "0.120.0", applications=code)
     found = diagnose(run, SYSTEM, env=QUIET | {"PYTHONPATH": str(tmp_path)})
     assert found.library("fastapi")["state"] == "not tried"
-    assert found.status == 1
+    assert found.problems() == {"trial.end", "trial.server"}
+    assert "ended by signal 11" in found.one("trial.end", "problem")["summary"]
 
 
 def test_a_library_that_is_turned_off(run: Runner) -> None:
