@@ -203,7 +203,10 @@ test-matrix: all ## The tests of servers and of clients over every set of librar
 leak-check: all ## 100,000 calls of each client library leave nothing behind (ARGS='-k redis')
 	@FAA_TEST_LEAK_CALLS=$${FAA_TEST_LEAK_CALLS:-100000} BUILD=$(BUILD) tests/run leaks $(ARGS)
 
-.PHONY: leak-check test-programs
+kill-check: all ## Workers killed at random under load, 200 times: nothing is lost, nothing comes twice
+	@FAA_TEST_KILLS=$${FAA_TEST_KILLS:-200} BUILD=$(BUILD) tests/run e2e -s -k killed_at_random
+
+.PHONY: leak-check kill-check test-programs
 test-programs: $(UNIT_TESTS) $(FUZZERS)
 
 # clang's libFuzzer on one target: make fuzz TARGET=url

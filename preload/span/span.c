@@ -150,6 +150,7 @@ void faa_span_start_operation(struct faa_span *span, enum faa_span_kind kind, co
     // what we send.
     span->context.flags = FAA_FLAG_SAMPLED;
     span->recording = 1;
+    span->generation = faa_tracer_generation();
     span->start_mono_ns = faa_clock_mono_ns();
     span->start_ns = faa_clock_wall_of_mono(span->start_mono_ns);
 }
@@ -467,11 +468,17 @@ static void fill_record(const struct faa_span *span, const struct lengths *n,
     memcpy(items, span->items, span->items_len);
 }
 
+// False in a child that was forked while the span was in progress: its parent tells it.
+static int is_ours(const struct faa_span *span)
+{
+    return span->generation == faa_tracer_generation();
+}
+
 // A span that has grown too large for a flight is shown without its attributes.
 void faa_span_announce(struct faa_span *span, struct faa_str name)
 {
     uint32_t flight;
-    void *room = span->recording ? faa_tracer_take_flight(&flight) : NULL;
+    void *room = span->recording && is_ours(span) ? faa_tracer_take_flight(&flight) : NULL;
     if (!room)
         return;
     struct faa_span shown = *span;
@@ -524,7 +531,8 @@ void faa_span_end(struct faa_span *span, uint64_t end_ns)
 {
     if (!span->recording)
         return;
-    write_record(span, end_ns ? end_ns : faa_span_now(span));
+    if (is_ours(span))
+        write_record(span, end_ns ? end_ns : faa_span_now(span));
     span->recording = 0;
     release(span);
 }

@@ -71,6 +71,7 @@ struct faa_span {
     uint32_t dropped_attributes; ///< And what else was left out for want of memory.
     uint32_t flight;             ///< See faa_span_announce; 0: none.
     uint32_t event_at;           ///< Where in the items the last event is; counts with in_event.
+    uint32_t generation;         ///< See faa_tracer_generation; another one: it is not ours to end.
     uint64_t start_ns, start_mono_ns;
     const char *scope; ///< Static string: the instrumentation scope's name.
     size_t items_len, items_cap;
@@ -130,8 +131,8 @@ void faa_span_announce(struct faa_span *span, struct faa_str name);
 uint64_t faa_span_now(const struct faa_span *span);
 
 /// Ends the span at `end_ns` (Unix time; 0: now), writes its record to the tracer's ring when it
-/// is sampled, and releases what it holds. Ending twice does nothing. Its context stays readable
-/// until faa_span_fini.
+/// is sampled, and releases what it holds. Ending twice does nothing, and no record is written of
+/// what a fork's parent began: it tells that. Its context stays readable until faa_span_fini.
 void faa_span_end(struct faa_span *span, uint64_t end_ns);
 
 /// Gives the span up for another tracer's of the same operation: nothing is recorded any more, and

@@ -13,9 +13,9 @@ static const struct faa_tracer_ops *_Atomic owner;
 // acquire load there sees the ring's own fields.
 static struct faa_ring *_Atomic current;
 
-// Like `current`. A flight's number holds the generation, which a fork changes, and the slot.
+// Like `current`. A flight's number holds the generation and the slot.
 static struct faa_flights *_Atomic flights;
-static _Atomic uint32_t generation = 1;
+static _Atomic uint32_t generation = 1; // Changes in a fork's child.
 enum { SLOT_BITS = 16 };
 
 // Relaxed: numbers to look at, and a hint. Nothing is read because of them.
@@ -62,6 +62,11 @@ void faa_tracer_forget_ring(void)
     atomic_store_explicit(&crowded, 0, memory_order_relaxed);
 }
 
+uint32_t faa_tracer_generation(void)
+{
+    return atomic_load_explicit(&generation, memory_order_relaxed);
+}
+
 void faa_tracer_begin(void)
 {
     (void)current_ring();
@@ -92,17 +97,15 @@ void *faa_tracer_take_flight(uint32_t *flight)
     int slot = table ? faa_flights_take(table, &room) : -1;
     if (slot < 0)
         return NULL;
-    uint32_t now = atomic_load_explicit(&generation, memory_order_relaxed);
-    *flight = now << SLOT_BITS | (uint32_t)(slot + 1);
+    *flight = faa_tracer_generation() << SLOT_BITS | (uint32_t)(slot + 1);
     return room;
 }
 
 // The table that the flight belongs to, and its slot; NULL for no flight, or a fork's parent's.
 static struct faa_flights *table_of(uint32_t flight, int *slot)
 {
-    uint32_t now = atomic_load_explicit(&generation, memory_order_relaxed);
     *slot = (int)(flight & ((1u << SLOT_BITS) - 1)) - 1;
-    if (*slot < 0 || flight >> SLOT_BITS != (now & UINT16_MAX))
+    if (*slot < 0 || flight >> SLOT_BITS != (faa_tracer_generation() & UINT16_MAX))
         return NULL;
     return atomic_load_explicit(&flights, memory_order_acquire);
 }

@@ -31,9 +31,13 @@ struct faa_tracer_ops {
 /// Sets the owner. Before it is set, and while there is no ring, records are dropped and counted.
 void faa_tracer_init(const struct faa_tracer_ops *ops);
 
-/// Forgets the ring and the counts: for the child of a fork, whose ring is its parent's.
+/// Forgets the ring and the counts, and begins a generation: for the child of a fork, whose ring is
+/// its parent's.
 /// Async-signal-safe; no other thread may use the tracer meanwhile.
 void faa_tracer_forget_ring(void);
+
+/// A number that is another one in the child of a fork. Any thread, lock-free.
+uint32_t faa_tracer_generation(void);
 
 /// Has the exporter started now, for what it brings and not for what it sends: remote sampling. Any
 /// thread, lock-free; an atomic load once it runs.

@@ -281,6 +281,50 @@ def test_fork_in_a_request(run: Runner, receiver: HttpReceiver) -> None:
     assert request.resource["process.pid"] == answer["pid"] == server.pid
 
 
+FORK_THAT_LEAVES = """
+import life, os, selfcall, sys
+from starlette.routing import Route
+async def forks(request):
+    child = os.fork()
+    if child == 0:
+        life.work("child")
+        LEAVE
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == STATUS
+    life.work("parent")
+    return selfcall.PlainTextResponse("", 201)
+selfcall.app.routes.append(Route("/forks", forks))
+print(selfcall.request("/forks"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("leave", "status"),
+    [
+        ("sys.exit(202)", 202),
+        ("os._exit(202)", 202),
+        ("return selfcall.PlainTextResponse('', 202)", 0),  # And goes on as its parent does.
+    ],
+)
+@pytest.mark.parametrize("guard", [[], ["--guard"]], ids=["alone", "guard"])
+def test_a_fork_that_leaves_through_the_request(
+    run: Runner, receiver: HttpReceiver, leave: str, status: int, guard: list[str]
+) -> None:
+    """The request in which it was made ends in the child, too, where it is not the child's."""
+    code = FORK_THAT_LEAVES.replace("LEAVE", leave).replace("STATUS", str(status))
+    agent = "launcher" if guard else "preload"
+    process = run.run([run.python, "-c", code], env=receiver.env, agent=agent, options=guard)
+    assert process.status == 0, process.describe()
+    assert process.stdout.split() == (["202", "201"] if status == 0 else ["201"])
+    spans = receiver.spans
+    assert tags(spans) == ["child", "parent"]
+    request = one(spans, kind="SERVER")
+    assert request.attributes["http.response.status_code"] == 201
+    parent, child = tagged(spans, "parent"), tagged(spans, "child")
+    assert parent.parent_id == child.parent_id == request.span_id
+    assert parent.resource["process.pid"] == request.resource["process.pid"]
+    assert child.resource["process.pid"] != request.resource["process.pid"]
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing_in_a_request(run: Runner, receiver: HttpReceiver, method: str) -> None:
     server = run.uvicorn("life:app", env={**receiver.env, **NEVER})

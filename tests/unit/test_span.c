@@ -212,6 +212,23 @@ END_TEST
 
 // ---- limits -----------------------------------------------------------------------------------
 
+START_TEST(a_span_of_a_forks_parent_is_not_the_childs_to_end)
+{
+    struct faa_span span, own;
+    struct faa_record_view view;
+    faa_span_start(&span, FAA_KIND_SERVER, "t", NULL);
+    faa_tracer_forget_ring(); // What a fork's child does; the ring it gets here is the same.
+    faa_span_start(&own, FAA_KIND_CLIENT, "t", &span.context);
+    end_and_take(&own, &view);
+    ck_assert_mem_eq(view.record->parent_span_id, span.context.span_id, 8);
+    faa_span_end(&span, 0);
+    ck_assert_int_eq(take(&view), 0);
+    ck_assert_uint_eq(span.recording, 0);
+    faa_span_fini(&own);
+    faa_span_fini(&span);
+}
+END_TEST
+
 START_TEST(long_text_is_cut_on_a_character_boundary)
 {
     struct faa_span span;
@@ -415,6 +432,7 @@ int main(void)
     tcase_add_test(cases, a_start_in_the_past_moves_both_clocks);
     tcase_add_test(cases, an_error_stays_an_error);
     tcase_add_test(cases, ending_twice_leaves_one_record_and_abandoning_none);
+    tcase_add_test(cases, a_span_of_a_forks_parent_is_not_the_childs_to_end);
     tcase_add_test(cases, long_text_is_cut_on_a_character_boundary);
     tcase_add_test(cases, a_value_of_any_length_keeps_what_fits);
     tcase_add_test(cases, too_many_attributes_are_counted);

@@ -4,11 +4,23 @@
 import asyncio
 import ctypes
 import os
+import random
 import signal
+import sqlite3
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 app = FastAPI()
+
+# Where requests say that they are in progress: what is written there outlives the process.
+_path = os.environ.get("JOURNAL")
+_journal = os.open(_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) if _path else -1
+
+
+def note(word: str, request: Request) -> None:
+    """Writes one line, whole or not at all: the word, the process, the request's trace."""
+    trace = request.headers["traceparent"].split("-")[1]
+    os.write(_journal, f"{word} {os.getpid()} {trace}\n".encode())
 
 
 @app.get("/pid")
@@ -19,6 +31,17 @@ async def pid() -> int:
 @app.get("/items/{item_id}")
 async def item(item_id: int) -> int:
     return item_id
+
+
+@app.get("/works/{most}")
+async def works(most: int, request: Request) -> None:
+    """Works for up to so many milliseconds, a statement in their midst."""
+    note("begin", request)
+    await asyncio.sleep(random.uniform(0, most / 2000))
+    sqlite3.connect(":memory:").execute("SELECT 1")
+    note("told", request)
+    await asyncio.sleep(random.uniform(0, most / 2000))
+    note("end", request)
 
 
 @app.get("/waits/{name}")
