@@ -58,6 +58,9 @@ PYTHON_OBJS = $(foreach d,python instrumentors,$(call sources,preload/$d))
 AGENT_OBJS = $(call sources,preload/agent)
 SHIM_OBJS = $(call sources,preload/shim) $(OBJ)/preload/shim/log.o
 LAUNCHER_OBJS = $(call sources,launcher)
+DOCTOR_OBJS = $(call sources,launcher/doctor)
+PROBE_OBJS = $(call sources,launcher/probe) $(filter $(OBJ)/preload/agent/config% %/env.o,$(AGENT_OBJS)) \
+             $(OBJ)/preload/instrumentors/settings.o
 GUARD_OBJS = $(call sources,launcher/guard) $(OBJ)/launcher/message.o \
              $(addprefix $(OBJ)/preload/agent/,config_exporter.o env.o)
 
@@ -66,9 +69,10 @@ SHIM = $(BUILD)/lib/libfaa.so
 AGENT = $(BUILD)/lib/libfaa-agent.so
 LAUNCHER = $(BUILD)/bin/fastapi-auto-agent
 GUARD = $(BUILD)/libexec/fastapi-auto-agent-guard
+PROBE = $(BUILD)/libexec/fastapi-auto-agent-probe
 
 .PHONY: all
-all: $(SHIM) $(AGENT) $(LAUNCHER) $(GUARD) ## Build the libraries and the command (default)
+all: $(SHIM) $(AGENT) $(LAUNCHER) $(GUARD) $(PROBE) ## Build the libraries and the command (default)
 
 $(CORE_OBJS) $(PYTHON_OBJS) $(AGENT_OBJS): $(OBJ)/layers.ok
 
@@ -120,11 +124,11 @@ $(AGENT): $(AGENT_OBJS) $(PYTHON_OBJS) $(CORE) $(UV) preload/agent/libfaa-agent.
 	    -Wl,-z,nodelete -Wl,--exclude-libs,ALL -Wl,--build-id=sha1 \
 	    $(AGENT_OBJS) $(PYTHON_OBJS) $(CORE) $(EXPORT_LIBS) -o $@
 
-$(LAUNCHER): $(LAUNCHER_OBJS) $(CORE)
+$(LAUNCHER): $(LAUNCHER_OBJS) $(DOCTOR_OBJS) $(CORE)
 	@mkdir -p $(@D)
-	$(CC) $(SANFLAGS) -pie $(HARDEN) $^ -o $@
+	$(CC) $(SANFLAGS) -pie $(HARDEN) $^ -ldl -o $@
 
-$(call sources,launcher/guard): $(OBJ)/%.o: %.c
+$(LAUNCHER_OBJS) $(foreach d,doctor guard probe,$(call sources,launcher/$d)): $(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(SANFLAGS) -Ipreload -Ilauncher -c $< -o $@
 
@@ -132,11 +136,16 @@ $(GUARD): $(GUARD_OBJS) $(CORE) $(UV)
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) -pie $(HARDEN) $(GUARD_OBJS) $(CORE) $(EXPORT_LIBS) -o $@
 
+$(PROBE): $(PROBE_OBJS) $(CORE) $(UV)
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS) -pie $(HARDEN) $(PROBE_OBJS) $(CORE) $(EXPORT_LIBS) -o $@
+
 # ---- documentation ----------------------------------------------------------------------------
 
 # The descriptors are data: the program that prints them calls none of the functions beside them,
 # and what those would need of Python may stay undefined.
 LIBRARIES = $(OBJ)/docs/libraries
+DOCTOR_TABLE = launcher/doctor/libraries.inc
 
 $(LIBRARIES): $(LIBRARIES).o $(call sources,preload/instrumentors)
 	$(CC) -static -Wl,--unresolved-symbols=ignore-all $^ -o $@
@@ -146,8 +155,9 @@ $(LIBRARIES).o: docs/libraries.c
 	$(CC) $(ALL_CFLAGS) $(patsubst -I%,-isystem %,$(PY_CFLAGS)) -Ipreload -c $< -o $@
 
 .PHONY: docs
-docs: $(LIBRARIES) ## Write docs/LIBRARIES.md from the descriptors of the instrumentors
+docs: $(LIBRARIES) ## Write docs/LIBRARIES.md, and what doctor knows, from the instrumentors' descriptors
 	$(LIBRARIES) >docs/LIBRARIES.md.new && mv docs/LIBRARIES.md.new docs/LIBRARIES.md
+	$(LIBRARIES) table >$(DOCTOR_TABLE).new && mv $(DOCTOR_TABLE).new $(DOCTOR_TABLE)
 
 .PHONY: new-instrumentor
 new-instrumentor: ## The skeleton for one more library: make new-instrumentor NAME=x MODULE=y
@@ -171,7 +181,7 @@ $(TEST_OBJS): $(OBJ)/%.o: %.c | $(PROTO_C)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(SANFLAGS) -I. -Ipreload -Ilauncher -isystem $(GEN) -c $< -o $@
 
-$(BUILD)/tests/test_%: $(OBJ)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCHER_OBJS)) $(CORE) | $(UV)
+$(BUILD)/tests/test_%: $(OBJ)/tests/unit/test_%.o $(filter-out %/main.o,$(LAUNCHER_OBJS)) $(DOCTOR_OBJS) $(CORE) | $(UV)
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) $^ $(CHECK_LIBS) $(EXPORT_LIBS) -o $@
 
@@ -260,13 +270,14 @@ demo: ## Install what is missing, build, trace the sample application (KEEP=1 le
 install: all ## Install to PREFIX (default /usr/local); DESTDIR is honoured
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(MANDIR)/man1
 	install -m 755 $(LAUNCHER) $(DESTDIR)$(BINDIR)/
-	install -m 755 $(GUARD) $(DESTDIR)$(LIBEXECDIR)/
+	install -m 755 $(GUARD) $(PROBE) $(DESTDIR)$(LIBEXECDIR)/
 	install -m 755 $(SHIM) $(AGENT) $(DESTDIR)$(LIBDIR)/
 	install -m 644 docs/fastapi-auto-agent.1 $(DESTDIR)$(MANDIR)/man1/
 	$(if $(DESTDIR),,-ldconfig)
 
 uninstall: ## Remove what `make install` put there
-	rm -f $(DESTDIR)$(BINDIR)/$(notdir $(LAUNCHER)) $(DESTDIR)$(LIBEXECDIR)/$(notdir $(GUARD)) $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)) \
+	rm -f $(DESTDIR)$(BINDIR)/$(notdir $(LAUNCHER)) $(DESTDIR)$(LIBEXECDIR)/$(notdir $(GUARD)) \
+	    $(DESTDIR)$(LIBEXECDIR)/$(notdir $(PROBE)) $(DESTDIR)$(LIBDIR)/$(notdir $(SHIM)) \
 	    $(DESTDIR)$(LIBDIR)/$(notdir $(AGENT)) $(DESTDIR)$(MANDIR)/man1/fastapi-auto-agent.1
 	$(if $(DESTDIR),,-ldconfig)
 

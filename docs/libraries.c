@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Prints docs/LIBRARIES.md, from the descriptors as they were compiled. It is linked with the
+// Prints docs/LIBRARIES.md, from the descriptors as they were compiled; or, with the argument
+// `table`, launcher/doctor/libraries.inc. It is linked with the
 // instrumentors alone and calls nothing of theirs, so what they want of Python stays undefined.
 // A descriptor that tells nothing about itself, or tells it badly, is an error.
 #include "instrumentors/instrumentor.h"
@@ -126,7 +127,41 @@ static int by_library(const void *a, const void *b)
     return strcasecmp((*left)->about.library, (*right)->about.library);
 }
 
-int main(void)
+static void print_literal(const char *text, const char *end)
+{
+    if (!text) {
+        printf("NULL%s", end);
+        return;
+    }
+    putchar('"');
+    for (const char *p = text; *p; p++)
+        printf(*p == '"' || *p == '\\' ? "\\%c" : "%c", *p);
+    printf("\"%s", end);
+}
+
+// A struct faa_known_library each, in the order of the list.
+static void print_table(void)
+{
+    puts("// SPDX-License-Identifier: MIT\n"
+         "// `make docs` writes this table from the descriptors of the instrumentors.");
+    for (size_t i = 0; i < COUNT; i++) {
+        printf("{");
+        print_literal(instrumentors[i]->name, ", ");
+        print_literal(instrumentors[i]->module, ", ");
+        print_literal(instrumentors[i]->about.library, ", ");
+        print_literal(instrumentors[i]->about.versions, "},\n");
+    }
+}
+
+static void print_page(const struct faa_instrumentor **told, size_t count)
+{
+    qsort(told, count, sizeof(told[0]), by_library);
+    printf(head, told[count / 2]->name);
+    for (size_t i = 0; i < count; i++)
+        print_library(told[i]);
+}
+
+int main(int argc, char **argv)
 {
     const struct faa_instrumentor *told[COUNT];
     size_t count = 0;
@@ -137,9 +172,9 @@ int main(void)
     }
     if (fails)
         return EXIT_FAILURE;
-    qsort(told, count, sizeof(told[0]), by_library);
-    printf(head, told[count / 2]->name);
-    for (size_t i = 0; i < count; i++)
-        print_library(told[i]);
+    if (argc == 2 && strcmp(argv[1], "table") == 0)
+        print_table();
+    else
+        print_page(told, count);
     return ferror(stdout) || fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -103,6 +103,15 @@ static int set_endpoint(const char *option)
     return set("OTEL_EXPORTER_OTLP_ENDPOINT", FAA_DEFAULT_ENDPOINT);
 }
 
+int faa_environment_set(const struct faa_options *options)
+{
+    return set_service_name(options->service_name) < 0 ||
+                   set_endpoint(options->jaeger_endpoint) < 0 ||
+                   (options->debug && set("FAA_LOG_LEVEL", "debug") < 0)
+               ? -1
+               : 0;
+}
+
 int faa_environment_prepare(const struct faa_options *options, const char *library)
 {
     char *preload = NULL;
@@ -112,9 +121,7 @@ int faa_environment_prepare(const struct faa_options *options, const char *libra
                           library);
         return -1;
     }
-    if (rc < 0 || set("LD_PRELOAD", preload) < 0 || set_service_name(options->service_name) < 0 ||
-        set_endpoint(options->jaeger_endpoint) < 0 ||
-        (options->debug && set("FAA_LOG_LEVEL", "debug") < 0)) {
+    if (rc < 0 || set("LD_PRELOAD", preload) < 0 || faa_environment_set(options) < 0) {
         faa_message_print("cannot set the environment: %s", strerror(errno));
         rc = -1;
     }

@@ -4,7 +4,6 @@
 
 #include "message.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -31,12 +30,12 @@ static int is_complete(const char *folder, const char *subfolder, char *out, siz
            is_readable(folder, subfolder, "libfaa.so", out, cap);
 }
 
-int faa_library_find(char *out, size_t cap)
+int faa_library_look(char *out, size_t cap)
 {
     char bin[PATH_MAX], prefix[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", bin, sizeof(bin) - 1);
     if (n < 0) {
-        faa_message_print("cannot read /proc/self/exe: %s", strerror(errno));
+        snprintf(out, cap, "/proc/self/exe, which cannot be read");
         return -1;
     }
     bin[n] = '\0';
@@ -45,23 +44,37 @@ int faa_library_find(char *out, size_t cap)
     cut_last(prefix);
     if (is_complete(prefix, "/lib", out, cap) || is_complete(bin, "", out, cap))
         return 0;
-    faa_message_print("cannot find libfaa.so and libfaa-agent.so in '%.400s/lib' or '%.400s'",
-                      prefix, bin);
+    snprintf(out, cap, "'%.400s/lib' or '%.400s'", prefix, bin);
     return -1;
 }
 
-int faa_library_find_guard(const char *library, char *out, size_t cap)
+int faa_library_find(char *out, size_t cap)
+{
+    if (faa_library_look(out, cap) == 0)
+        return 0;
+    faa_message_print("cannot find libfaa.so and libfaa-agent.so in %s", out);
+    return -1;
+}
+
+int faa_library_look_program(const char *library, const char *name, char *out, size_t cap)
 {
     static const char *const places[] = {"/../libexec/", "/"};
     char folder[PATH_MAX];
     snprintf(folder, sizeof(folder), "%s", library);
     cut_last(folder);
     for (size_t i = 0; i < FAA_COUNT(places); i++) {
-        int n = snprintf(out, cap, "%s%s" FAA_PROGRAM "-guard", folder, places[i]);
+        int n = snprintf(out, cap, "%s%s" FAA_PROGRAM "-%s", folder, places[i], name);
         if (n > 0 && (size_t)n < cap && access(out, X_OK) == 0)
             return 0;
     }
-    faa_message_print("cannot find " FAA_PROGRAM "-guard in '%.400s/../libexec' or '%.400s'",
-                      folder, folder);
+    snprintf(out, cap, "'%.400s/../libexec' or '%.400s'", folder, folder);
+    return -1;
+}
+
+int faa_library_find_guard(const char *library, char *out, size_t cap)
+{
+    if (faa_library_look_program(library, "guard", out, cap) == 0)
+        return 0;
+    faa_message_print("cannot find " FAA_PROGRAM "-guard in %s", out);
     return -1;
 }

@@ -11,9 +11,16 @@
 /// Returns 0, or -1 when there is none; the reason has been printed.
 FAA_MUSTUSE int faa_library_find(char *out, size_t cap);
 
-/// Writes the absolute path of the guard's program to `out`: in ../libexec beside the folder of
-/// `library`, else in that folder. Returns 0, or -1 when there is none; the reason has been
-/// printed.
+/// The same without a message: on -1, `out` says where it was looked for ("'a' or 'b'").
+FAA_MUSTUSE int faa_library_look(char *out, size_t cap);
+
+/// Writes the absolute path of a program of ours (fastapi-auto-agent-`name`) to `out`: in
+/// ../libexec beside the folder of `library`, else in that folder. Returns 0, or -1 when there is
+/// none; then `out` says where it was looked for.
+FAA_MUSTUSE int faa_library_look_program(const char *library, const char *name, char *out,
+                                         size_t cap);
+
+/// The same for the guard's program, and on -1 the reason has been printed.
 FAA_MUSTUSE int faa_library_find_guard(const char *library, char *out, size_t cap);
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // fastapi-auto-agent: becomes the command that it is given, with the tracer preloaded.
+#include "doctor/doctor.h"
 #include "environment.h"
 #include "library.h"
 #include "message.h"
@@ -69,6 +70,8 @@ int main(int argc, char **argv)
     case FAA_OPTIONS_RUN:
         break;
     }
+    if (options.doctor)
+        return faa_doctor_run(&options);
     if (faa_library_find(library, sizeof(library)) < 0 ||
         faa_environment_prepare(&options, library) < 0)
         return EXIT_UNUSABLE;

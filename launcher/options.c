@@ -11,7 +11,10 @@
 
 const char faa_options_help[] =
     "Usage: " FAA_PROGRAM " [OPTION]... [--] COMMAND [ARG]...\n"
+    "  or:  " FAA_PROGRAM " [OPTION]... doctor [--json] [--] [COMMAND [ARG]...]\n"
     "Run COMMAND and trace the FastAPI applications in it, without changing them.\n"
+    "With doctor, look at all that its traces need, and say what is wrong and what\n"
+    "to do; COMMAND is not run. To run a program named doctor: -- doctor\n"
     "\n"
     "  --service-name NAME    name of the service in the traces\n"
     "                         (default: " FAA_DEFAULT_SERVICE_NAME ")\n"
@@ -22,6 +25,7 @@ const char faa_options_help[] =
     "                         (default as PID 1; --no-guard turns it off)\n"
     "  --die-with-parent      with --guard: end the command when the caller ends\n"
     "  --debug                log on standard error what the tracer does\n"
+    "  --json                 with doctor: tell it as JSON\n"
     "  --version              print the version and exit\n"
     "  --help                 print this help and exit\n"
     "\n"
@@ -31,12 +35,14 @@ const char faa_options_help[] =
     "  FAA_LOG_LEVEL\n"
     "\n"
     "The exit status is that of COMMAND; 127 if COMMAND is not found, 126 if it\n"
-    "cannot be run, and 2 if nothing was started.\n"
+    "cannot be run, and 2 if nothing was started. That of doctor is 0 if traces will\n"
+    "arrive, 1 if not or if that cannot be told, and 2 for wrong usage.\n"
     "\n"
     "Examples:\n"
     "  " FAA_PROGRAM " uvicorn app:app\n"
     "  " FAA_PROGRAM " --service-name shop --jaeger-endpoint http://jaeger:4318 \\\n"
-    "      python3 -m uvicorn app:app --workers 2\n";
+    "      python3 -m uvicorn app:app --workers 2\n"
+    "  " FAA_PROGRAM " doctor uvicorn app:app\n";
 
 // Beyond the range of a char, so that getopt's optopt tells them from short options.
 enum {
@@ -46,6 +52,7 @@ enum {
     OPT_NO_GUARD,
     OPT_DIE_WITH_PARENT,
     OPT_DEBUG,
+    OPT_JSON,
     OPT_VERSION,
     OPT_HELP
 };
@@ -57,6 +64,7 @@ static const struct option long_options[] = {
     {"no-guard", no_argument, NULL, OPT_NO_GUARD},
     {"die-with-parent", no_argument, NULL, OPT_DIE_WITH_PARENT},
     {"debug", no_argument, NULL, OPT_DEBUG},
+    {"json", no_argument, NULL, OPT_JSON},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -143,6 +151,9 @@ static enum faa_options_action take(int option, char **argv, struct faa_options 
     case OPT_DEBUG:
         out->debug = true;
         return FAA_OPTIONS_RUN;
+    case OPT_JSON:
+        out->json = true;
+        return FAA_OPTIONS_RUN;
     case OPT_VERSION:
         return FAA_OPTIONS_VERSION;
     case OPT_HELP:
@@ -152,24 +163,44 @@ static enum faa_options_action take(int option, char **argv, struct faa_options 
     }
 }
 
+// The word that asks for the doctor; behind "--" it is a command.
+static int is_doctor(int argc, char **argv)
+{
+    return optind < argc && strcmp(argv[optind], "doctor") == 0 &&
+           strcmp(argv[optind - 1], "--") != 0;
+}
+
+static enum faa_options_action check(const struct faa_options *options, int has_command)
+{
+    if (!has_command && !options->doctor)
+        faa_message_print("no command given");
+    else if (options->die_with_parent && !options->guard)
+        faa_message_print("--die-with-parent needs --guard");
+    else if (options->json && !options->doctor)
+        faa_message_print("--json belongs to doctor");
+    else
+        return FAA_OPTIONS_RUN;
+    return FAA_OPTIONS_BAD;
+}
+
 enum faa_options_action faa_options_parse(int argc, char **argv, struct faa_options *out)
 {
-    int option;
     *out = (struct faa_options){.guard = getpid() == 1};
-    // '+' ends at the first argument that is no option; with ':' getopt leaves the messages to us.
-    while ((option = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
+    for (;;) {
+        // '+' ends at the first argument that is no option; with ':' getopt leaves the messages to
+        // us.
+        int option = getopt_long(argc, argv, "+:", long_options, NULL);
+        if (option == -1 && (out->doctor || !is_doctor(argc, argv)))
+            break;
+        if (option == -1) {
+            out->doctor = true;
+            optind++; // Its options follow.
+            continue;
+        }
         enum faa_options_action action = take(option, argv, out);
         if (action != FAA_OPTIONS_RUN)
             return action;
     }
-    if (optind >= argc) {
-        faa_message_print("no command given");
-        return FAA_OPTIONS_BAD;
-    }
-    if (out->die_with_parent && !out->guard) {
-        faa_message_print("--die-with-parent needs --guard");
-        return FAA_OPTIONS_BAD;
-    }
     out->command = argv + optind;
-    return FAA_OPTIONS_RUN;
+    return check(out, optind < argc);
 }

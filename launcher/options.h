@@ -20,7 +20,9 @@ struct faa_options {
     bool debug;
     bool guard;           ///< Stay as the command's parent: asked for, or by default as PID 1.
     bool die_with_parent; ///< The guard ends its command when its own parent ends.
-    char **command;       ///< The command and its arguments, ended by NULL.
+    bool doctor;          ///< Look at everything instead of running the command,
+    bool json;            ///< and tell it as JSON.
+    char **command;       ///< The command and its arguments, ended by NULL; doctor: may be empty.
 };
 
 enum faa_options_action {

@@ -44,10 +44,10 @@ void faa_watch_init(const struct faa_exporter_config *config)
 // Of a dead process nobody will export what is in its ring; a live one does it by itself.
 static void show_counts(const struct watched *w, struct faa_exporter_counts counts)
 {
-    struct faa_ring_cursor cursor = faa_ring_begin(w->ring);
+    struct faa_ring_cursor cursor = faa_ring_begin(w->ring), end = faa_ring_end(w->ring);
     uint64_t left = 0;
     size_t size;
-    while (w->is_dead && faa_ring_next(w->ring, &cursor, &size, 1))
+    while (w->is_dead && faa_ring_next(w->ring, &cursor, &size, &end))
         left++;
     faa_debug("process %d: %llu spans exported from here, %llu dropped", w->pid,
               (unsigned long long)counts.exported,

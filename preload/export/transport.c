@@ -23,6 +23,7 @@ enum { GRPC_PORT = 4317, CURL_8 = 0x080000 };
 struct faa_transport {
     const struct faa_exporter_config *config;
     int private_fds, grpc;
+    int last_grpc; // The last request was made by it.
     int has_curl, has_headers;
     int starved; // The last attempt failed for want of memory or descriptors.
     struct faa_loop *loop;
@@ -354,6 +355,7 @@ static struct faa_outcome post(struct faa_transport *t, int grpc, const struct f
     }
     faa_answer_clear(&t->answer);
     t->error[0] = '\0';
+    t->last_grpc = grpc;
     t->starved = 0;
     curl_easy_reset(t->easy);
     CURLcode code = CURLE_OUT_OF_MEMORY;
@@ -379,6 +381,33 @@ static struct faa_outcome post(struct faa_transport *t, int grpc, const struct f
     if (!t->private_fds)
         close_all(t);
     return outcome;
+}
+
+static double ms_of(CURL *easy, CURLINFO what)
+{
+    curl_off_t us = 0;
+    return curl_easy_getinfo(easy, what, &us) == CURLE_OK ? (double)us / 1e3 : 0;
+}
+
+void faa_transport_read_steps(const struct faa_transport *t, struct faa_transport_steps *steps)
+{
+    const struct faa_connection_config *c = &t->config->connection;
+    const char *address = NULL, *proxy = t->endpoint.tls ? c->https_proxy : c->http_proxy;
+    memset(steps, 0, sizeof(*steps));
+    steps->grpc = t->last_grpc;
+    steps->tls = t->endpoint.tls;
+    steps->curl_code = t->answer.curl_code;
+    steps->status = t->answer.status;
+    steps->proxied = !t->endpoint.is_local && (proxy || c->all_proxy);
+    if (!t->easy)
+        return;
+    if (curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &address) == CURLE_OK && address)
+        snprintf(steps->address, sizeof(steps->address), "%s", address);
+    curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_PORT, &steps->port);
+    steps->name_ms = ms_of(t->easy, CURLINFO_NAMELOOKUP_TIME_T);
+    steps->connect_ms = ms_of(t->easy, CURLINFO_CONNECT_TIME_T);
+    steps->tls_ms = ms_of(t->easy, CURLINFO_APPCONNECT_TIME_T);
+    steps->total_ms = ms_of(t->easy, CURLINFO_TOTAL_TIME_T);
 }
 
 struct faa_outcome faa_transport_send(struct faa_transport *t, const struct faa_batch *batch,

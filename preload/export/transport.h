@@ -32,6 +32,23 @@ struct faa_outcome faa_transport_send(struct faa_transport *transport,
                                       const struct faa_batch *batch, int (*give_up)(void *arg),
                                       void *arg);
 
+/// How far the last request came, for people who look for a reason. Times are milliseconds since
+/// its beginning, 0 where it did not come so far or needed not to.
+struct faa_transport_steps {
+    int grpc;         ///< It was made by gRPC, else by HTTP.
+    int tls;          ///< The endpoint wants it.
+    int proxied;      ///< A proxy was asked; the address is the proxy's.
+    int curl_code;    ///< 0 when there was an answer,
+    long status;      ///< with this HTTP status.
+    char address[64]; ///< Whom it was connected to; "" when to nobody.
+    long port;        ///< Its port; 0 for a Unix socket.
+    double name_ms, connect_ms, tls_ms, total_ms;
+};
+
+/// Fills in `steps`. Only with private_fds, and only after faa_transport_send.
+void faa_transport_read_steps(const struct faa_transport *transport,
+                              struct faa_transport_steps *steps);
+
 /// The endpoint as it may be shown, without credentials.
 const char *faa_transport_endpoint(const struct faa_transport *transport);
 

@@ -16,6 +16,7 @@ TREE = {
     "lib/libfaa.so": 0o755,
     "lib/libfaa-agent.so": 0o755,
     "libexec/fastapi-auto-agent-guard": 0o755,
+    "libexec/fastapi-auto-agent-probe": 0o755,
     "share/man/man1/fastapi-auto-agent.1": 0o644,
 }
 

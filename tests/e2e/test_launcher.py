@@ -484,7 +484,7 @@ def test_manual_page_and_help_have_the_same_options_and_defaults():
     help_options = re.findall(r"^ +--([a-z-]+)(?: ([A-Z]+))?  +", text, re.M)
     item = r"^\.It Fl -([a-z-]+)(?: , Fl -no-\1)?(?: Ar (\S+))?$"
     page_options = re.findall(item, page, re.M)
-    assert len(help_options) == 7
+    assert len(help_options) == 8
     assert [(name, argument.lower()) for name, argument in help_options] == page_options
     for default in DEFAULTS.values():
         assert f"(default: {default})" in text

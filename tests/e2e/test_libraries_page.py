@@ -40,6 +40,11 @@ def test_the_page_is_up_to_date() -> None:
     assert descriptors.PAGE.read_text() == descriptors.printed()
 
 
+def test_the_doctors_table_is_up_to_date() -> None:
+    """`make docs` writes it, too."""
+    assert descriptors.TABLE.read_text() == descriptors.printed("table")
+
+
 @pytest.mark.parametrize("case", LISTS)
 def test_a_descriptor_that_tells_too_little_is_refused(case: str, tmp_path: Path) -> None:
     entries, complaint = LISTS[case]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .process import TOP
 
 PAGE = TOP / "docs" / "LIBRARIES.md"
+TABLE = TOP / "launcher" / "doctor" / "libraries.inc"
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Descriptor:
     switches: tuple[str, ...]
 
 
-def printed() -> str:
-    """The page as the compiled descriptors make it now.
+def printed(*words: str) -> str:
+    """The page as the compiled descriptors make it now; with "table", the doctor's list.
 
     The program is that of a plain build, also where the tests run with a sanitized one. Raises
     CalledProcessError where a descriptor is not complete; its standard error says which.
@@ -31,7 +32,7 @@ def printed() -> str:
     program = TOP / "build" / "obj" / "docs" / "libraries"
     make = ["make", "-s", "-C", TOP, "BUILD=build", "SAN=", program.relative_to(TOP)]
     subprocess.run(make, check=True, timeout=300)
-    return subprocess.run([program], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run([program, *words], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def told() -> list[Descriptor]:
