@@ -37,13 +37,32 @@ FAA_DBAPI_HOOK(connect, .driver = &connector, .tell = tell_connect)
 FAA_DBAPI_HOOK(connect_async, .driver = &connector, .tell = tell_connect,
                .manner = FAA_DBAPI_AWAITABLE)
 
-// psycopg.connect is the method bound to its class, as it was before.
-static int rebind_connect(PyObject *module)
+// Connection.connect, bound to its class as it is now. New reference, or NULL.
+static PyObject *bound_connect(PyObject *module)
 {
     PyObject *class = PyObject_GetAttrString(module, "Connection");
     PyObject *bound = class ? PyObject_GetAttrString(class, "connect") : NULL;
-    int status = bound ? PyObject_SetAttrString(module, "connect", bound) : -1;
+    PyErr_Clear();
     Py_DecRef(class);
+    return bound;
+}
+
+// psycopg.connect is that, too, unless another tool has changed one of them.
+static int is_bound_connect(PyObject *module)
+{
+    PyObject *bound = bound_connect(module);
+    PyObject *shortcut = PyObject_GetAttrString(module, "connect");
+    int is = bound && shortcut && PyObject_RichCompareBool(bound, shortcut, Py_EQ) == 1;
+    PyErr_Clear();
+    Py_DecRef(bound);
+    Py_DecRef(shortcut);
+    return is;
+}
+
+static int rebind_connect(PyObject *module)
+{
+    PyObject *bound = bound_connect(module);
+    int status = bound ? PyObject_SetAttrString(module, "connect", bound) : -1;
     Py_DecRef(bound);
     return status;
 }
@@ -64,9 +83,10 @@ static int install(PyObject *module)
         {"psycopg:AsyncServerCursor.execute", execute_async},
         {"psycopg:AsyncConnection.connect", connect_async},
     };
+    int rebinds = is_bound_connect(module);
     if (faa_patch_all(patches, FAA_COUNT(patches)))
         return -1;
-    return rebind_connect(module);
+    return rebinds ? rebind_connect(module) : 0;
 }
 
 const struct faa_instrumentor faa_instrumentor_psycopg = {

@@ -87,36 +87,30 @@ static PyObject *node_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
     return faa_call(wrapped, args, nargsf, kwnames);
 }
 
-// Transactions of clusters came with version 6.1; their WATCH goes out at once.
-static int has_transactions(PyObject *module)
-{
-    PyObject *found = PyObject_GetAttrString(module, "TransactionStrategy");
-    PyErr_Clear();
-    Py_DecRef(found);
-    return found != NULL;
-}
-
 static int install(PyObject *module)
 {
+    (void)module;
     static const struct faa_patch patches[] = {
         {"redis.cluster:RedisCluster.execute_command", command_hook},
         {"redis.cluster:RedisCluster._execute_command", node_hook},
         {"redis.cluster:ClusterPipeline.execute", pipeline_hook},
-        {"redis.cluster:TransactionStrategy._immediate_execute_command", command_hook},
+        // Transactions came with version 6.1; their WATCH goes out at once.
+        {"?redis.cluster:TransactionStrategy._immediate_execute_command", command_hook},
     };
-    return faa_patch_all(patches, FAA_COUNT(patches) - !has_transactions(module));
+    return faa_patch_all(patches, FAA_COUNT(patches));
 }
 
 static int install_asyncio(PyObject *module)
 {
+    (void)module;
     static const struct faa_patch patches[] = {
         {"redis.asyncio.cluster:RedisCluster.execute_command", command_hook_async},
         {"redis.asyncio.cluster:RedisCluster._execute_command", node_hook},
         {"redis.asyncio.cluster:ClusterPipeline.execute", pipeline_hook_async},
-        {"redis.asyncio.cluster:TransactionStrategy._immediate_execute_command",
+        {"?redis.asyncio.cluster:TransactionStrategy._immediate_execute_command",
          command_hook_async},
     };
-    return faa_patch_all(patches, FAA_COUNT(patches) - !has_transactions(module));
+    return faa_patch_all(patches, FAA_COUNT(patches));
 }
 
 const struct faa_instrumentor faa_instrumentor_redis_cluster = {

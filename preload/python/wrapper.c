@@ -201,12 +201,27 @@ static PyObject *as_wrapper(PyObject *object)
     return faa_type_of(object) == (PyTypeObject *)type ? object : NULL;
 }
 
-// Functions, and what stands for one as our wrapper does (another tool's), and builtin ones.
+// Each library that Cython has compiled brings a type of its own.
+static int is_cython_function(PyTypeObject *kind)
+{
+    PyObject *name = PyObject_GetAttr((PyObject *)kind, FAA_NAME(__name__));
+    int is = name && PyUnicode_CompareWithASCIIString(name, "cython_function_or_method") == 0;
+    PyErr_Clear();
+    Py_DecRef(name);
+    return is;
+}
+
+// Whether it is one, or stands for one as our wrapper does for a function: another tool's proxy
+// says that it is what it wraps.
+static int passes_for(PyObject *object, PyTypeObject *kind)
+{
+    return PyObject_IsInstance(object, (PyObject *)kind) == 1;
+}
+
 static int is_function(PyObject *object)
 {
-    PyTypeObject *kind = faa_type_of(object);
-    return kind == &PyCFunction_Type || kind == &PyMethodDescr_Type ||
-           PyObject_IsInstance(object, (PyObject *)&PyFunction_Type) == 1;
+    return is_cython_function(faa_type_of(object)) || passes_for(object, &PyFunction_Type) ||
+           passes_for(object, &PyCFunction_Type) || passes_for(object, &PyMethodDescr_Type);
 }
 
 // A wrapper around `function`, or itself if it is one with this hook. A wrapper with another hook
@@ -219,19 +234,6 @@ static PyObject *wrap_function(PyObject *function, faa_hook *hook)
     return is_function(function) ? faa_wrapper_new(function, hook, NULL) : NULL;
 }
 
-static PyObject *wrap_classmethod(PyObject *original, faa_hook *hook)
-{
-    PyObject *function = PyObject_GetAttrString(original, "__func__");
-    PyObject *wrapper = function ? wrap_function(function, hook) : NULL, *result = NULL;
-    if (wrapper == function)
-        result = faa_newref(original);
-    else if (wrapper)
-        result = PyObject_CallFunctionObjArgs((PyObject *)&PyClassMethod_Type, wrapper, NULL);
-    Py_DecRef(function);
-    Py_DecRef(wrapper);
-    return result;
-}
-
 // Another tool's wrapper of a method wants to know the object, which it learns when it is bound: it
 // is called as the class would have called it.
 static PyObject *call_bound(PyObject *method, PyObject *args, PyObject *kwargs)
@@ -239,7 +241,10 @@ static PyObject *call_bound(PyObject *method, PyObject *args, PyObject *kwargs)
     PyObject *object = PyTuple_Size(args) > 0 ? PyTuple_GetItem(args, 0) : NULL; // Borrowed.
     if (!object)
         return PyObject_Call(method, args, kwargs);
-    PyObject *bound = PyObject_CallMethod(method, "__get__", "OO", object, faa_type_of(object));
+    PyObject *bound =
+        passes_for(method, &PyClassMethod_Type)
+            ? PyObject_CallMethod(method, "__get__", "OO", Py_None, object)
+            : PyObject_CallMethod(method, "__get__", "OO", object, faa_type_of(object));
     PyObject *rest = bound ? PyTuple_GetSlice(args, 1, PyTuple_Size(args)) : NULL;
     PyObject *result = rest ? PyObject_Call(bound, rest, kwargs) : NULL;
     Py_DecRef(bound);
@@ -272,6 +277,41 @@ static PyObject *bind_callee(PyObject *wrapper)
     return wrapper;
 }
 
+// Takes the reference to a function's wrapper, which may be NULL.
+static PyObject *as_classmethod(PyObject *wrapper)
+{
+    PyObject *result = NULL;
+    if (wrapper)
+        result = PyObject_CallFunctionObjArgs((PyObject *)&PyClassMethod_Type, wrapper, NULL);
+    Py_DecRef(wrapper);
+    return result;
+}
+
+static PyObject *wrap_classmethod(PyObject *original, faa_hook *hook)
+{
+    PyObject *function = PyObject_GetAttrString(original, "__func__");
+    PyObject *wrapper = function ? wrap_function(function, hook) : NULL;
+    Py_DecRef(function);
+    if (wrapper && wrapper == function) {
+        Py_DecRef(wrapper);
+        return faa_newref(original);
+    }
+    return as_classmethod(wrapper);
+}
+
+// What goes in the place of `original`. New reference, or NULL.
+static PyObject *wrap(PyObject *owner, PyObject *original, faa_hook *hook)
+{
+    if (faa_type_of(original) == &PyClassMethod_Type)
+        return wrap_classmethod(original, hook);
+    int is_classmethod = passes_for(original, &PyClassMethod_Type);
+    PyObject *wrapper =
+        is_classmethod ? faa_wrapper_new(original, hook, NULL) : wrap_function(original, hook);
+    if (wrapper && is_foreign(owner, original))
+        wrapper = bind_callee(wrapper);
+    return is_classmethod ? as_classmethod(wrapper) : wrapper;
+}
+
 // One target on its way: what lies there, and what goes in its place.
 struct change {
     const char *name;
@@ -290,11 +330,7 @@ static int prepare(struct change *changes, const struct faa_patch *patches, size
         if (changes[i].original == c->original && patches[i].hook == patch->hook)
             c->wrapper = faa_newref(changes[i].wrapper);
     if (c->original && !c->wrapper)
-        c->wrapper = faa_type_of(c->original) == &PyClassMethod_Type
-                         ? wrap_classmethod(c->original, patch->hook)
-                         : wrap_function(c->original, patch->hook);
-    if (c->wrapper && is_foreign(c->owner, c->original))
-        c->wrapper = bind_callee(c->wrapper);
+        c->wrapper = wrap(c->owner, c->original, patch->hook);
     PyErr_Clear();
     if (c->wrapper)
         return 0;

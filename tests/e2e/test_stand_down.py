@@ -127,7 +127,11 @@ def compared(bench: Bench, use: Use, change: str, target: str) -> Process:
     plain = bench.start(*words, agent="none")
     for process in (traced, plain):
         process.wait()
-    outcomes = [(p.status, quiet(p.stdout), quiet(p.own_stderr)) for p in (plain, traced)]
+    # Workers print beside each other.
+    outcomes = [
+        (p.status, sorted(quiet(p.stdout).splitlines()), quiet(p.own_stderr))
+        for p in (plain, traced)
+    ]
     assert outcomes[0] == outcomes[1], f"{change} {target}:\n{traced.describe()}"
     is_hung = plain.status == -signal.SIGALRM
     assert is_hung or plain.status == IMPOSSIBLE or re.search(
