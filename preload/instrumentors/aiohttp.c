@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // aiohttp's client: one CLIENT span per exchange. ClientSession._request is the call, with its
 // redirects, retries and middlewares; each exchange in it asks the connector for a connection once.
+#include "instrumentors/aiohttp_request.h"
 #include "instrumentors/http_body.h"
 #include "instrumentors/http_client.h"
 #include "instrumentors/instrumentor.h"
@@ -9,74 +10,89 @@
 #include "python/exception.h"
 #include "python/wrapper.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 static const struct faa_http_client client = {"aiohttp-client",
                                               FAA_RULE_AIOHTTP_CLIENT_EXCLUDED_URLS};
 
 // ---- the call -----------------------------------------------------------------------------------
 
-// One call of _request, in a capsule that the context variable holds while it runs: what it sends
-// is known by it, and a call within it, of a middleware, is another one.
+// One call of _request, which the context variable holds while it runs: what it sends is known by
+// it, and a call within it, of a middleware, is another one.
 struct call {
     PyObject *exchange; // The last one begun, or NULL.
     PyObject *outer;    // What the variable held before, or NULL.
     int attempts;
     int stands_aside; // The library that called us has made the span.
+    // Then it stays in the variable: to set that one costs as much as the rest of a call.
+    int is_over;
 };
 
 // One exchange; kept by it. Objects are here to be compared, and not kept.
 struct attempt {
-    const void *request, *response;
+    const void *response;
     const void *handled; // The exception that was being handled when the answer came.
-    int sent;            // Its request has a connection; before, a CONNECT to a proxy may go out.
-    int wants_headers;   // The request's headers are about to be written.
+    long long status;
+    int is_connect;
+    int sent; // Its head is written; before, a CONNECT to a proxy may go out.
     int answered, failed;
 };
 
-static const char capsule_name[] = "faa.aiohttp_call";
+_Static_assert(sizeof(struct attempt) <= FAA_HTTP_CLIENT_ROOM, "it lies there");
+
+static PyObject *call_type;
 static PyObject *variable;
 
-static void free_call(PyObject *capsule)
+static struct call *call_of(PyObject *object)
 {
-    struct faa_err e = faa_err_save();
-    struct call *c = PyCapsule_GetPointer(capsule, capsule_name);
-    if (c) {
-        Py_DecRef(c->exchange);
-        Py_DecRef(c->outer);
-        free(c);
-    }
-    PyErr_Clear();
-    faa_err_restore(&e);
+    return faa_state(object);
 }
+
+static void call_dealloc(PyObject *self)
+{
+    struct call *c = call_of(self);
+    struct faa_err e = faa_err_save();
+    Py_DecRef(c->exchange);
+    Py_DecRef(c->outer);
+    faa_err_restore(&e);
+    faa_free(self, 0);
+}
+
+static PyType_Slot call_slots[] = {
+    {Py_tp_dealloc, call_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec call_spec = {
+    .name = "faa.aiohttp_call",
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = call_slots,
+};
 
 static PyObject *new_call(void)
 {
-    struct call *c = calloc(1, sizeof(*c));
-    PyObject *capsule = c ? PyCapsule_New(c, capsule_name, free_call) : NULL;
-    if (!capsule) {
+    PyObject *call = faa_alloc_raw(call_type, sizeof(struct call));
+    if (call)
+        *call_of(call) = (struct call){.exchange = NULL};
+    else
         PyErr_Clear();
-        free(c);
-    }
-    return capsule;
+    return call;
 }
 
-static struct call *call_of(PyObject *capsule)
-{
-    return PyCapsule_GetPointer(capsule, capsule_name);
-}
-
-static PyObject *get_variable(void)
+// The call that runs. New reference, or NULL.
+static PyObject *current_call(void)
 {
     PyObject *value = NULL;
-    if (PyContextVar_Get(variable, Py_None, &value) < 0)
+    if (PyContextVar_Get(variable, NULL, &value) < 0)
         PyErr_Clear();
+    if (value && (faa_type_of(value) != (PyTypeObject *)call_type || call_of(value)->is_over))
+        faa_clear(&value);
     return value;
 }
 
-static void set_variable(PyObject *value)
+static void set_variable(PyObject *call)
 {
-    PyObject *token = PyContextVar_Set(variable, value ? value : Py_None);
+    PyObject *token = PyContextVar_Set(variable, call);
     if (!token)
         PyErr_Clear();
     Py_DecRef(token);
@@ -93,13 +109,13 @@ static PyObject *current_exchange(void)
 
 static struct attempt *attempt_of(PyObject *exchange)
 {
-    return faa_http_client_data(exchange);
+    return faa_http_client_room(exchange);
 }
 
-static void enter_call(PyObject *capsule)
+static void enter_call(PyObject *call)
 {
-    call_of(capsule)->outer = get_variable();
-    set_variable(capsule);
+    call_of(call)->outer = current_call();
+    set_variable(call);
 }
 
 // What has been answered did not fail: what the call raises after it is about the answer.
@@ -113,15 +129,13 @@ static void end_exchange(PyObject *exchange, PyObject *error)
 // exchange that has switched protocols.
 static int has_open_body(const struct attempt *a, PyObject *response)
 {
-    PyObject *status, *closed;
-    if (a->response != response)
+    PyObject *closed;
+    if (a->response != response || a->status == 101)
         return 0;
-    faa_getattr(response, FAA_NAME(status), &status);
-    faa_getattr(response, FAA_NAME(closed), &closed);
-    int open = closed == Py_False && faa_int(status, 0) != 101;
-    Py_DecRef(status);
+    if (faa_getattr(response, FAA_NAME(_closed), &closed) != 1)
+        faa_getattr(response, FAA_NAME(closed), &closed);
     Py_DecRef(closed);
-    return open;
+    return closed == Py_False;
 }
 
 // The exception that is being handled. New reference, or NULL.
@@ -144,18 +158,20 @@ static void keep_open(PyObject *exchange, PyObject *response)
     faa_http_body_attach(response, exchange);
 }
 
-static void leave_call(PyObject *capsule, enum faa_outcome outcome, PyObject *value)
+static void leave_call(PyObject *call, enum faa_outcome outcome, PyObject *value)
 {
-    struct call *c = call_of(capsule);
-    PyObject *now = get_variable(), *exchange = c->exchange;
-    if (now == capsule)
+    struct call *c = call_of(call);
+    PyObject *exchange = c->exchange;
+    PyObject *now = c->outer ? current_call() : NULL;
+    c->is_over = 1;
+    if (now == call)
         set_variable(c->outer);
     Py_DecRef(now);
     faa_clear(&c->outer);
     c->exchange = NULL;
     if (!exchange)
         return;
-    faa_context_deactivate(exchange);
+    faa_context_leave(exchange);
     if (outcome == FAA_RETURNED && has_open_body(attempt_of(exchange), value))
         keep_open(exchange, value);
     else
@@ -170,24 +186,26 @@ static PyObject *request_hook(PyObject *wrapped, PyObject *data, PyObject *const
 {
     (void)data;
     PyObject *coroutine = faa_call(wrapped, args, nargsf, kwnames);
-    PyObject *capsule = coroutine ? new_call() : NULL;
-    if (capsule)
-        coroutine = faa_awaitable_around(coroutine, &call_ops, capsule);
-    Py_DecRef(capsule);
+    PyObject *call = coroutine ? new_call() : NULL;
+    if (call)
+        coroutine = faa_awaitable_around(coroutine, &call_ops, call);
+    Py_DecRef(call);
     return coroutine;
 }
 
 // ---- exchanges ----------------------------------------------------------------------------------
 
-// True when the request carries the context of the exchange that is current, of another library
-// (httpx, with a transport of aiohttp's): then that is this one's span.
-static int is_anothers(PyObject *request)
+// True when the request carries the context of the exchange that is `current`, if it is one, of
+// another library (httpx, with a transport of aiohttp's): then that is this one's span.
+static int is_anothers(PyObject *request, PyObject *current)
 {
-    struct faa_injection in = {.count = 0};
-    PyObject *current = faa_http_client_current(), *headers = NULL, *name = NULL, *value = NULL;
+    struct faa_injection in;
+    PyObject *headers, *name = NULL, *value = NULL;
     int same = 0;
-    if (current && faa_pyspan(current)->span.scope != client.scope &&
-        faa_getattr(request, FAA_NAME(headers), &headers) == 1)
+    if (!faa_http_client_is_exchange(current) || faa_pyspan(current)->span.scope == client.scope)
+        return 0;
+    in.count = 0;
+    if (faa_getattr(request, FAA_NAME(headers), &headers) == 1)
         faa_http_client_context(current, &in);
     if (in.count > 0)
         name = PyUnicode_FromString(in.headers[0].name.p);
@@ -198,7 +216,6 @@ static int is_anothers(PyObject *request)
     faa_err_discard();
     if (same)
         faa_http_client_mark_sent(current);
-    Py_DecRef(current);
     Py_DecRef(headers);
     Py_DecRef(name);
     Py_DecRef(value);
@@ -207,23 +224,19 @@ static int is_anothers(PyObject *request)
 
 static PyObject *begin_exchange(PyObject *request, int resend_count)
 {
-    PyObject *method, *url, *text = NULL;
+    PyObject *method, *original;
+    struct faa_aiohttp_url url;
     faa_getattr(request, FAA_NAME(method), &method);
-    if (faa_getattr(request, FAA_NAME(original_url), &url) == 1)
-        text = PyObject_Str(url);
-    faa_err_discard();
-    PyObject *exchange =
-        faa_http_client_begin(&client, faa_text(method), faa_text(text), resend_count);
-    struct attempt *a = exchange ? calloc(1, sizeof(*a)) : NULL;
+    faa_getattr(request, FAA_NAME(original_url), &original);
+    faa_aiohttp_url_init(&url, original);
+    struct faa_str name = faa_text(method);
+    PyObject *exchange = faa_http_client_begin(&client, name, url.str, resend_count);
+    if (exchange)
+        *attempt_of(exchange) =
+            (struct attempt){.is_connect = faa_str_eq(name, FAA_STR("CONNECT"))};
+    faa_aiohttp_url_fini(&url);
     Py_DecRef(method);
-    Py_DecRef(url);
-    Py_DecRef(text);
-    if (!a) {
-        Py_DecRef(exchange);
-        return NULL;
-    }
-    a->request = request;
-    faa_http_client_set_data(exchange, a, free);
+    Py_DecRef(original);
     return exchange;
 }
 
@@ -231,19 +244,20 @@ static PyObject *begin_exchange(PyObject *request, int resend_count)
 static void next_attempt(struct call *c, PyObject *request)
 {
     if (c->exchange) {
-        faa_context_deactivate(c->exchange);
+        faa_context_leave(c->exchange);
         faa_http_client_end(c->exchange, NULL);
         faa_clear(&c->exchange);
-    } else if (c->attempts == 0) {
-        c->stands_aside = is_anothers(request);
     }
-    if (c->stands_aside)
-        return;
-    c->exchange = begin_exchange(request, c->attempts++);
+    PyObject *outer = faa_context_current();
+    if (c->attempts == 0)
+        c->stands_aside = is_anothers(request, outer);
+    if (!c->stands_aside)
+        c->exchange = begin_exchange(request, c->attempts++);
     if (c->exchange) {
         faa_http_client_mark_sent(c->exchange);
-        faa_context_activate(c->exchange);
+        faa_context_enter(c->exchange, outer);
     }
+    Py_DecRef(outer);
 }
 
 static PyObject *connect_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
@@ -251,61 +265,60 @@ static PyObject *connect_hook(PyObject *wrapped, PyObject *data, PyObject *const
 {
     (void)data;
     int saved = errno;
-    PyObject *capsule = FAA_NARGS(nargsf) >= 2 ? get_variable() : NULL;
-    if (capsule && capsule != Py_None)
-        next_attempt(call_of(capsule), args[1]);
-    Py_DecRef(capsule);
+    PyObject *call = FAA_NARGS(nargsf) >= 2 ? current_call() : NULL;
+    if (call)
+        next_attempt(call_of(call), args[1]);
+    Py_DecRef(call);
     errno = saved;
     return faa_call(wrapped, args, nargsf, kwnames);
 }
 
-// ClientRequest.send, of this exchange's request and not of a CONNECT to a proxy on its behalf:
-// the next thing that it does is to write the headers.
-static PyObject *send_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
-                           PyObject *kwnames)
+// The headers that the user wants to have recorded; ours are among them.
+static void capture_request(PyObject *exchange, PyObject *headers, int told)
 {
-    (void)data;
-    PyObject *exchange = FAA_NARGS(nargsf) >= 1 ? current_exchange() : NULL;
-    struct attempt *a = exchange ? attempt_of(exchange) : NULL;
-    if (a && a->request == args[0])
-        a->sent = a->wants_headers = 1;
-    Py_DecRef(exchange);
-    return faa_call(wrapped, args, nargsf, kwnames);
-}
-
-// The headers as they are to be written: a copy with ours in it, or NULL when there are none to put
-// in. The request keeps its own, and so does what the application sees of it.
-static PyObject *headers_to_write(PyObject *exchange, PyObject *headers)
-{
-    struct attempt *a = attempt_of(exchange);
-    if (!a->wants_headers)
-        return NULL;
-    a->wants_headers = 0;
-    PyObject *copy = PyObject_CallMethodObjArgs(headers, FAA_NAME(copy), NULL);
-    if (copy && faa_http_client_inject(exchange, copy) != 1)
-        faa_clear(&copy);
+    if (!faa_http_rules_has(FAA_RULE_CLIENT_REQUEST))
+        return;
+    PyObject *copy = told ? PyObject_CallMethodObjArgs(headers, FAA_NAME(copy), NULL) : NULL;
+    if (copy)
+        faa_http_client_inject(exchange, copy);
     faa_err_discard();
     faa_http_client_capture_request(exchange, copy ? copy : headers);
-    return copy;
+    Py_DecRef(copy);
 }
 
-static PyObject *write_headers_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
-                                    size_t nargsf, PyObject *kwnames)
+// Whether a first line is that of the exchange's request: not of a CONNECT to a proxy on its
+// behalf, nor of an answer, of a server that runs in the call's context.
+static int is_its_own(const struct attempt *a, struct faa_str line)
+{
+    static const struct faa_str connect = FAA_STR("CONNECT "), answer = FAA_STR("HTTP/");
+    if (line.n > connect.n && memcmp(line.p, connect.p, connect.n) == 0)
+        return a->is_connect;
+    return line.n > answer.n && memcmp(line.p, answer.p, answer.n) != 0;
+}
+
+// _serialize_headers(status_line, headers), which makes the bytes of a head. The headers of the
+// trace go into these: the request keeps its own, and so does what the application sees of it.
+static PyObject *serialize_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                                size_t nargsf, PyObject *kwnames)
 {
     (void)data;
-    int saved = errno, is_plain = FAA_NARGS(nargsf) == 3 && !kwnames;
-    PyObject *exchange = is_plain ? current_exchange() : NULL;
-    PyObject *headers = exchange ? headers_to_write(exchange, args[2]) : NULL, *result;
+    PyObject *head = faa_call(wrapped, args, nargsf, kwnames);
+    if (!head || FAA_NARGS(nargsf) != 2)
+        return head;
+    int saved = errno;
+    PyObject *exchange = current_exchange(), *told = NULL;
+    struct attempt *a = exchange ? attempt_of(exchange) : NULL;
+    if (a && !a->sent && is_its_own(a, faa_text(args[0]))) {
+        a->sent = 1;
+        told = faa_aiohttp_head_tell(head, exchange);
+        capture_request(exchange, args[1], told != NULL);
+    }
     Py_DecRef(exchange);
     errno = saved;
-    if (headers) {
-        PyObject *const ours[] = {args[0], args[1], headers};
-        result = faa_call(wrapped, ours, 3, NULL);
-        Py_DecRef(headers);
-    } else {
-        result = faa_call(wrapped, args, nargsf, kwnames);
-    }
-    return result;
+    if (!told)
+        return head;
+    Py_DecRef(head);
+    return told;
 }
 
 // ---- answers ------------------------------------------------------------------------------------
@@ -316,10 +329,7 @@ static void set_version(PyObject *exchange, PyObject *response)
     PyObject *version;
     if (faa_getattr(response, FAA_NAME(version), &version) == 1 && faa_is_tuple(version)) {
         PyObject *major = faa_sequence_item(version, 0), *minor = faa_sequence_item(version, 1);
-        long long number = (major ? faa_int(major, 0) : 0) * 10 + (minor ? faa_int(minor, 0) : 0);
-        faa_http_client_set_version(exchange, number == 11   ? FAA_STR("1.1")
-                                              : number == 10 ? FAA_STR("1.0")
-                                                             : FAA_STR(""));
+        faa_http_client_set_version_number(exchange, faa_int(major, 0) * 10 + faa_int(minor, 0));
     }
     Py_DecRef(version);
 }
@@ -337,7 +347,8 @@ static void leave_start(PyObject *exchange, enum faa_outcome outcome, PyObject *
     a->answered = 1;
     a->response = value;
     faa_getattr(value, FAA_NAME(status), &status);
-    faa_http_client_set_status(exchange, (int)faa_int(status, 0));
+    a->status = faa_int(status, 0);
+    faa_http_client_set_status(exchange, (int)a->status);
     set_version(exchange, value);
     if (faa_http_rules_has(FAA_RULE_CLIENT_RESPONSE))
         faa_getattr(value, FAA_NAME(raw_headers), &headers);
@@ -386,20 +397,20 @@ static PyObject *timeout_of(PyObject *exchange)
 
 static void close_body(PyObject *response, int may_time_out)
 {
-    PyObject *exchange = faa_http_body_exchange(response);
-    if (!exchange)
+    PyObject *body = faa_http_body_of(response);
+    if (!body)
         return;
     struct faa_err e = faa_err_save();
     PyObject *error = stream_error(response);
     if (!error && may_time_out)
-        error = timeout_of(exchange);
+        error = timeout_of(faa_http_body_kept(body));
     faa_http_body_end(response, error);
     Py_DecRef(error);
-    Py_DecRef(exchange);
+    Py_DecRef(body);
     faa_err_restore(&e);
 }
 
-// ClientResponse.close and release.
+// ClientResponse._notify_content: the first thing that close and release do, once.
 static PyObject *close_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
                             PyObject *kwnames)
 {
@@ -434,15 +445,15 @@ static int install(PyObject *module)
     static const struct faa_patch patches[] = {
         {"aiohttp.client:ClientSession._request", request_hook},
         {"aiohttp.connector:BaseConnector.connect", connect_hook},
-        {"aiohttp.client_reqrep:ClientRequest.send", send_hook},
-        {"aiohttp.http_writer:StreamWriter.write_headers", write_headers_hook},
+        {"aiohttp.http_writer:_serialize_headers", serialize_hook},
         {"aiohttp.client_reqrep:ClientResponse.start", start_hook},
         {"aiohttp.client_reqrep:ClientResponse._response_eof", eof_hook},
-        {"aiohttp.client_reqrep:ClientResponse.close", close_hook},
-        {"aiohttp.client_reqrep:ClientResponse.release", close_hook},
+        {"aiohttp.client_reqrep:ClientResponse._notify_content", close_hook},
         {"aiohttp.client_reqrep:ClientResponse.__del__", del_hook},
     };
-    if (!variable)
+    if (!call_type)
+        call_type = faa_type_new(&call_spec, sizeof(struct call));
+    if (call_type && !variable)
         variable = PyContextVar_New("faa.aiohttp_call", NULL);
     if (!variable || faa_patch_all(patches, FAA_COUNT(patches)))
         return -1;

@@ -14,6 +14,13 @@ FAA_MUSTUSE int faa_http_body_prepare(PyObject *holder_class);
 /// The holder keeps the exchange from now on. One that cannot ends it.
 void faa_http_body_attach(PyObject *holder, PyObject *exchange);
 
+/// What the holder keeps the exchange in (new reference), or NULL. It lets whoever has it end the
+/// exchange, and the holder may still have it then.
+PyObject *faa_http_body_of(PyObject *holder);
+
+/// The exchange that is in there, borrowed.
+PyObject *faa_http_body_kept(PyObject *body);
+
 /// The exchange that the holder keeps (new reference), or NULL.
 PyObject *faa_http_body_exchange(PyObject *holder);
 

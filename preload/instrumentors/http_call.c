@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The call that is under way, in a context variable: sessions are shared by threads and greenlets.
+// The call that is under way, in a context variable: openers are shared by threads and greenlets.
 #include "instrumentors/http_call.h"
 
 #include "python/err.h"
@@ -18,6 +18,9 @@ struct scope {
 
 static PyObject *type;
 static PyObject *variable;
+
+// Of all threads: mostly none, and then nobody has to be asked.
+static _Atomic(int) under_way;
 
 static void call_dealloc(PyObject *self)
 {
@@ -48,7 +51,7 @@ int faa_http_call_init(void)
 static PyObject *current(void)
 {
     PyObject *value = NULL;
-    if (!variable)
+    if (!variable || !under_way)
         return NULL;
     if (PyContextVar_Get(variable, NULL, &value) < 0)
         PyErr_Clear();
@@ -83,15 +86,18 @@ static void enter(struct scope *call, PyObject *client, int continues)
     }
     struct call *c = faa_state(call->state);
     c->client = client;
-    c->sent = 0;
+    c->sent = 1;
     c->is_over = 0;
+    under_way++;
     set_current(call->state);
 }
 
 static void leave(struct scope *call)
 {
-    if (call->state)
+    if (call->state) {
         ((struct call *)faa_state(call->state))->is_over = 1;
+        under_way--;
+    }
     if (call->outer)
         set_current(call->outer);
     faa_clear(&call->outer);
@@ -112,18 +118,10 @@ PyObject *faa_http_call_run(int continues, PyObject *wrapped, PyObject *const *a
     return result;
 }
 
-int faa_http_call_sent(void)
+int faa_http_call_count(void)
 {
     PyObject *call = current();
-    int sent = call ? ((const struct call *)faa_state(call))->sent : 0;
+    int sent = call ? ((struct call *)faa_state(call))->sent++ : 0;
     Py_DecRef(call);
     return sent;
-}
-
-void faa_http_call_set_sent(int count)
-{
-    PyObject *call = current();
-    if (call)
-        ((struct call *)faa_state(call))->sent = count;
-    Py_DecRef(call);
 }

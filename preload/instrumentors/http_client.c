@@ -2,12 +2,11 @@
 // The span of an outgoing HTTP exchange, and the headers that carry it.
 #include "instrumentors/http_client.h"
 
+#include "python/blocking.h"
 #include "python/err.h"
 #include "python/exception.h"
 #include "span/http.h"
 #include "span/url.h"
-
-#include <stdlib.h>
 
 enum { URL_MAX = 2048 };
 
@@ -18,10 +17,11 @@ struct exchange {
     struct faa_span *span;
     int resend_count;
     int status; ///< Of the answer to the attempt that it is at; 0: none yet.
+    int has_method;
     long long body_size;
     enum { WAITING, ON_ITS_WAY, BETWEEN_ATTEMPTS, ENDED } phase;
-    void *data; ///< The instrumentor's.
-    void (*free_data)(void *data);
+    void (*fini)(void *room);
+    void *room[FAA_HTTP_CLIENT_ROOM / sizeof(void *)]; ///< The instrumentor's.
 };
 
 static struct exchange *exchange_of(PyObject *object)
@@ -37,22 +37,31 @@ static int is_excluded(const struct faa_http_client *client, struct faa_str url)
     return faa_http_rules_has(rule) && faa_http_rules_find(rule, url) == 1;
 }
 
-static void set_request(struct faa_span *span, struct faa_str method, struct faa_str url,
-                        int resend_count)
+static void set_method(struct exchange *x, struct faa_str method)
+{
+    x->has_method = 1;
+    if (x->span->recording)
+        faa_span_set_name(x->span, faa_http_set_method(x->span, method));
+}
+
+static void set_request(struct exchange *x, struct faa_str method, struct faa_str url)
 {
     char redacted[URL_MAX];
     struct faa_url parts;
+    struct faa_span *span = x->span;
+    x->has_method = 0;
     if (!span->recording)
         return;
-    faa_span_set_name(span, faa_http_set_method(span, method));
-    size_t n = faa_url_redact(url, redacted, sizeof(redacted));
+    if (method.n > 0)
+        set_method(x, method);
+    size_t n = faa_url_describe(url, redacted, sizeof(redacted), &parts);
     faa_span_set_str(span, FAA_KEY_URL_FULL, (struct faa_str){redacted, n});
-    if (faa_url_split(url, &parts) == 0) {
+    if (parts.host.n > 0) {
         faa_span_set_str(span, FAA_KEY_SERVER_ADDRESS, parts.host);
         faa_span_set_int(span, FAA_KEY_SERVER_PORT, parts.port);
     }
-    if (resend_count > 0)
-        faa_span_set_int(span, FAA_KEY_HTTP_REQUEST_RESEND_COUNT, resend_count);
+    if (x->resend_count > 0)
+        faa_span_set_int(span, FAA_KEY_HTTP_REQUEST_RESEND_COUNT, x->resend_count);
 }
 
 static void fail(struct faa_span *span, PyObject *error)
@@ -64,6 +73,8 @@ static void fail(struct faa_span *span, PyObject *error)
 // An exception names the failure before the answer's status does, if there are both.
 static void end_attempt(struct exchange *x, PyObject *error)
 {
+    if (!x->has_method) // The request has not come as far as that.
+        set_method(x, FAA_STR(""));
     fail(x->span, error);
     faa_http_set_status(x->span, x->status, 400);
     if (x->body_size >= 0)
@@ -85,76 +96,113 @@ static void free_exchange(void *extra)
     x->body_size = -1; // Nobody has read it to its end.
     if (x->phase != ENDED && x->phase != BETWEEN_ATTEMPTS)
         end_attempt(x, NULL);
-    if (x->free_data)
-        x->free_data(x->data);
-    free(x);
+    if (x->fini)
+        x->fini(x->room);
 }
 
 // An exchange whose span has not started.
 static PyObject *new_exchange(int resend_count)
 {
-    struct exchange *x = malloc(sizeof(*x));
-    PyObject *object = x ? faa_pyspan_new() : NULL;
-    if (!object) {
-        free(x);
+    PyObject *object = faa_pyspan_new_with(sizeof(struct exchange));
+    if (!object)
         return NULL;
-    }
     struct faa_pyspan *s = faa_pyspan(object);
+    struct exchange *x = s->extra;
     s->owner = &owner;
-    s->extra = x;
     s->free_extra = free_exchange;
     x->span = &s->span;
     x->phase = WAITING;
-    x->data = NULL;
-    x->free_data = NULL;
+    x->fini = NULL;
     begin_attempt(x, resend_count);
+    return object;
+}
+
+static PyObject *begin_under(const struct faa_http_client *client, struct faa_str method,
+                             struct faa_str url, int resend_count, PyObject *outer)
+{
+    static const struct faa_span_context excluded = {.suppressed = 1};
+    PyObject *object = new_exchange(resend_count);
+    if (!object)
+        return NULL;
+    struct faa_pyspan *s = faa_pyspan(object);
+    if (is_excluded(client, url))
+        faa_span_start(&s->span, FAA_KIND_CLIENT, client->scope, &excluded);
+    else
+        faa_context_start_under(&s->span, FAA_KIND_CLIENT, client->scope, outer);
+    set_request(s->extra, method, url);
     return object;
 }
 
 PyObject *faa_http_client_begin(const struct faa_http_client *client, struct faa_str method,
                                 struct faa_str url, int resend_count)
 {
-    static const struct faa_span_context excluded = {.suppressed = 1};
     int saved = errno;
-    PyObject *object = new_exchange(resend_count);
-    if (object) {
-        struct faa_pyspan *s = faa_pyspan(object);
-        if (is_excluded(client, url))
-            faa_span_start(&s->span, FAA_KIND_CLIENT, client->scope, &excluded);
-        else
-            faa_context_start_child(&s->span, FAA_KIND_CLIENT, client->scope);
-        set_request(&s->span, method, url, resend_count);
+    PyObject *outer = faa_context_current();
+    PyObject *exchange = begin_under(client, method, url, resend_count, outer);
+    Py_DecRef(outer);
+    errno = saved;
+    return exchange;
+}
+
+PyObject *faa_http_client_enter(const struct faa_http_client *client, struct faa_str method,
+                                struct faa_str url, int resend_count, PyObject *outer)
+{
+    int saved = errno;
+    PyObject *exchange = begin_under(client, method, url, resend_count, outer);
+    if (exchange) {
+        faa_span_mark_blocking(&faa_pyspan(exchange)->span);
+        faa_context_enter(exchange, outer);
     }
     errno = saved;
-    return object;
+    return exchange;
+}
+
+void faa_http_client_leave(PyObject *exchange)
+{
+    faa_context_leave(exchange);
+}
+
+void faa_http_client_set_method(PyObject *exchange, struct faa_str method)
+{
+    struct exchange *x = exchange_of(exchange);
+    if (!x->has_method)
+        set_method(x, method);
+}
+
+int faa_http_client_has_method(PyObject *exchange)
+{
+    return exchange_of(exchange)->has_method;
+}
+
+int faa_http_client_is_exchange(PyObject *current)
+{
+    return current && faa_pyspan(current)->owner == &owner;
 }
 
 PyObject *faa_http_client_current(void)
 {
     PyObject *current = faa_context_current();
-    if (current && faa_pyspan(current)->owner != &owner)
+    if (!faa_http_client_is_exchange(current))
         faa_clear(&current);
     return current;
 }
 
-PyObject *faa_http_client_carry(int *again)
+int faa_http_client_carry(PyObject *current, int *again)
 {
-    PyObject *exchange = faa_http_client_current();
-    struct exchange *x = exchange ? exchange_of(exchange) : NULL;
-    *again = x && x->phase == BETWEEN_ATTEMPTS;
-    if (x && x->phase == ON_ITS_WAY)
-        faa_clear(&exchange);
-    else if (x)
-        x->phase = ON_ITS_WAY;
-    return exchange;
+    *again = 0;
+    if (!faa_http_client_is_exchange(current))
+        return 0;
+    struct exchange *x = exchange_of(current);
+    if (x->phase == ON_ITS_WAY)
+        return 0;
+    *again = x->phase == BETWEEN_ATTEMPTS;
+    x->phase = ON_ITS_WAY;
+    return 1;
 }
 
-int faa_http_client_is_waiting(void)
+int faa_http_client_is_waiting(PyObject *current)
 {
-    PyObject *exchange = faa_http_client_current();
-    int waiting = exchange && exchange_of(exchange)->phase == WAITING;
-    Py_DecRef(exchange);
-    return waiting;
+    return faa_http_client_is_exchange(current) && exchange_of(current)->phase == WAITING;
 }
 
 void faa_http_client_mark_sent(PyObject *exchange)
@@ -190,21 +238,19 @@ void faa_http_client_resend(PyObject *exchange, int status, PyObject *error, str
     if (!s->span.context.suppressed) {
         faa_span_fini(&s->span);
         faa_context_start_under(&s->span, FAA_KIND_CLIENT, scope, s->previous);
-        set_request(&s->span, method, url, resend_count);
+        set_request(x, method, url);
     }
     errno = saved;
 }
 
-void faa_http_client_set_data(PyObject *exchange, void *data, void (*free_data)(void *data))
+void *faa_http_client_room(PyObject *exchange)
 {
-    struct exchange *x = exchange_of(exchange);
-    x->data = data;
-    x->free_data = free_data;
+    return exchange_of(exchange)->room;
 }
 
-void *faa_http_client_data(PyObject *exchange)
+void faa_http_client_set_fini(PyObject *exchange, void (*fini)(void *room))
 {
-    return exchange_of(exchange)->data;
+    exchange_of(exchange)->fini = fini;
 }
 
 int faa_http_client_resend_count(PyObject *exchange)
@@ -218,9 +264,9 @@ void faa_http_client_set_status(PyObject *exchange, int status)
         exchange_of(exchange)->status = status;
 }
 
-int faa_http_client_is_answered(PyObject *exchange)
+int faa_http_client_status(PyObject *exchange)
 {
-    return exchange_of(exchange)->status > 0;
+    return exchange_of(exchange)->status;
 }
 
 void faa_http_client_set_body_size(PyObject *exchange, long long size)
@@ -239,6 +285,16 @@ void faa_http_client_set_version(PyObject *exchange, struct faa_str version)
         if (faa_str_eq(version, known[i]))
             faa_span_set_str(&faa_pyspan(exchange)->span, FAA_KEY_NETWORK_PROTOCOL_VERSION,
                              known[i]);
+}
+
+void faa_http_client_set_version_number(PyObject *exchange, long long version)
+{
+    struct faa_str text = version == 10   ? FAA_STR("1.0")
+                          : version == 11 ? FAA_STR("1.1")
+                          : version == 20 ? FAA_STR("2")
+                                          : FAA_STR("");
+    if (text.n > 0)
+        faa_span_set_str(&faa_pyspan(exchange)->span, FAA_KEY_NETWORK_PROTOCOL_VERSION, text);
 }
 
 static void capture(PyObject *exchange, enum faa_rule rule, enum faa_key key, PyObject *headers)

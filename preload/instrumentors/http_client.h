@@ -26,28 +26,44 @@ struct faa_http_client {
 PyObject *faa_http_client_begin(const struct faa_http_client *client, struct faa_str method,
                                 struct faa_str url, int resend_count);
 
+/// The same for a call that blocks its thread: the exchange is current until …_leave, and is under
+/// `outer`, which faa_context_current has just returned (borrowed, may be NULL). It is told whether
+/// the call blocks an event loop. An empty method will be that of the request line on the wire.
+PyObject *faa_http_client_enter(const struct faa_http_client *client, struct faa_str method,
+                                struct faa_str url, int resend_count, PyObject *outer);
+void faa_http_client_leave(PyObject *exchange);
+
+/// Tells the method of an exchange that was begun without one. Once: then nothing happens any more.
+void faa_http_client_set_method(PyObject *exchange, struct faa_str method);
+int faa_http_client_has_method(PyObject *exchange);
+
 /// The exchange that is current and has not ended (new reference), or NULL.
 PyObject *faa_http_client_current(void);
 
-/// What the instrumentor that has begun an exchange keeps for it, until its object dies: then
-/// `free_data`, which may be NULL, is called with it.
-void faa_http_client_set_data(PyObject *exchange, void *data, void (*free_data)(void *data));
-void *faa_http_client_data(PyObject *exchange);
+/// True when this object, which faa_context_current has returned (or NULL), is such an exchange.
+int faa_http_client_is_exchange(PyObject *current);
 
-/// For a client that others are built on, when it is asked to send: the current exchange (new
-/// reference) when the request is its own, carried from now on. `again` says that an attempt has
-/// ended, and the caller is to begin the next one by faa_http_client_resend. NULL when the caller
-/// is to begin an exchange itself: there is none, or it is on its way already and this is another
+/// Room for what the instrumentor that has begun an exchange keeps for it, uninitialised and
+/// aligned for pointers. It dies with the exchange's object: then `fini`, if one has been set, is
+/// called with it.
+enum { FAA_HTTP_CLIENT_ROOM = 64 }; // Bytes.
+void *faa_http_client_room(PyObject *exchange);
+void faa_http_client_set_fini(PyObject *exchange, void (*fini)(void *room));
+
+/// For a client that others are built on, when it is asked to send: 1 when the request is that of
+/// the exchange that is `current` (as above), carried from now on. `again` says that an attempt has
+/// ended, and the caller is to begin the next one by faa_http_client_resend. 0 when the caller is
+/// to begin an exchange itself: there is none, or it is on its way already and this is another
 /// request (made by an iterator that gives the body, say).
-PyObject *faa_http_client_carry(int *again);
+int faa_http_client_carry(PyObject *current, int *again);
 
 /// For a client that carries its own exchange: what other clients send from now on is not its
 /// request.
 void faa_http_client_mark_sent(PyObject *exchange);
 
-/// True when there is a current exchange that nobody has carried yet: for a client that is built on
-/// others and may itself be what another one is built on.
-int faa_http_client_is_waiting(void);
+/// True when `current` (as above) is an exchange that nobody has carried yet: for a client that is
+/// built on others and may itself be what another one is built on.
+int faa_http_client_is_waiting(PyObject *current);
 
 /// Ends the span of the attempt that a carried exchange is at: it has failed, by `error` (borrowed)
 /// or by the status that was set, and the request will go out once more when the client has waited
@@ -67,14 +83,15 @@ void faa_http_client_resend(PyObject *exchange, int status, PyObject *error, str
 /// Notes the status code (0: none); from 400 on the exchange has failed.
 void faa_http_client_set_status(PyObject *exchange, int status);
 
-/// True when the attempt that the exchange is at has a status code.
-int faa_http_client_is_answered(PyObject *exchange);
+/// The status code of the attempt that the exchange is at, or was at last; 0 when it has none.
+int faa_http_client_status(PyObject *exchange);
 
 /// Notes the size of the answer's body as it came over the wire; -1: not known.
 void faa_http_client_set_body_size(PyObject *exchange, long long size);
 
-/// Sets network.protocol.version from "HTTP/1.1", "HTTP/2", "1.1" and the like.
+/// Sets network.protocol.version from "HTTP/1.1", "HTTP/2", "1.1" and the like; or from 10, 11, 20.
 void faa_http_client_set_version(PyObject *exchange, struct faa_str version);
+void faa_http_client_set_version_number(PyObject *exchange, long long version);
 
 /// Records the headers that OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST or _RESPONSE
 /// asks for. `headers` is a list or tuple of pairs, or a mapping whose items() gives them, with

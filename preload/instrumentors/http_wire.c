@@ -26,15 +26,28 @@ static int split(PyObject *line, struct faa_str *name, struct faa_str *value)
     return 0;
 }
 
+// The number of lines to look at.
+static Py_ssize_t count_of(PyObject *lines)
+{
+    Py_ssize_t count = PyList_Size(lines);
+    return count < LINES_MAX ? count : LINES_MAX;
+}
+
+static int is_header(PyObject *line, struct faa_str wanted)
+{
+    if (!line || !faa_is_bytes(line))
+        return 0;
+    const char *p = PyBytes_AsString(line); // It ends in a NUL.
+    return (p[0] | 0x20) == (wanted.p[0] | 0x20) && (size_t)PyBytes_Size(line) > wanted.n &&
+           p[wanted.n] == ':' && strncasecmp(p, wanted.p, wanted.n) == 0;
+}
+
 static int has(PyObject *lines, struct faa_str wanted)
 {
-    PyObject *line;
-    for (Py_ssize_t i = 1; i < LINES_MAX && (line = faa_sequence_item(lines, i)); i++) {
-        struct faa_str text = faa_text(line);
-        if (text.n > wanted.n && text.p[wanted.n] == ':' &&
-            strncasecmp(text.p, wanted.p, wanted.n) == 0)
+    Py_ssize_t count = count_of(lines);
+    for (Py_ssize_t i = 1; i < count; i++)
+        if (is_header(PyList_GetItem(lines, i), wanted))
             return 1;
-    }
     return 0;
 }
 
@@ -80,10 +93,11 @@ static void inject(PyObject *exchange, PyObject *lines)
 // The headers as pairs, for the rules.
 static void capture(PyObject *exchange, PyObject *lines)
 {
-    PyObject *line, *pairs = PyList_New(0);
+    PyObject *pairs = PyList_New(0);
+    Py_ssize_t count = count_of(lines);
     struct faa_str name, value;
-    for (Py_ssize_t i = 1; pairs && i < LINES_MAX && (line = faa_sequence_item(lines, i)); i++) {
-        if (split(line, &name, &value))
+    for (Py_ssize_t i = 1; pairs && i < count; i++) {
+        if (split(PyList_GetItem(lines, i), &name, &value))
             continue;
         PyObject *pair =
             Py_BuildValue("(y#y#)", name.p, (Py_ssize_t)name.n, value.p, (Py_ssize_t)value.n);
@@ -97,6 +111,15 @@ static void capture(PyObject *exchange, PyObject *lines)
     Py_DecRef(pairs);
 }
 
+// For a client that has left it to the request line.
+static void tell_method(PyObject *exchange, PyObject *lines)
+{
+    struct faa_str line = faa_text(PyList_Size(lines) > 0 ? PyList_GetItem(lines, 0) : NULL);
+    const char *blank = line.n ? memchr(line.p, ' ', line.n) : NULL;
+    if (blank)
+        faa_http_client_set_method(exchange, (struct faa_str){line.p, (size_t)(blank - line.p)});
+}
+
 // From here on the request is on its way, also where a client has gone around the layer that says
 // so: what an iterator that gives the body calls is another exchange.
 static void tell(PyObject *exchange, PyObject *connection)
@@ -106,6 +129,8 @@ static void tell(PyObject *exchange, PyObject *connection)
     if (faa_getattr(connection, FAA_NAME(_buffer), &lines) != 1)
         return;
     if (faa_is_list(lines)) {
+        if (!faa_http_client_has_method(exchange))
+            tell_method(exchange, lines);
         inject(exchange, lines);
         if (faa_pyspan(exchange)->span.recording && faa_http_rules_has(FAA_RULE_CLIENT_REQUEST))
             capture(exchange, lines);

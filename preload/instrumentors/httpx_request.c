@@ -13,48 +13,73 @@
 
 // ---- method and URL ----------------------------------------------------------------------------
 
-static int put_part(struct faa_httpx_line *line, size_t *n, const char *before, PyObject *part,
-                    const char *after)
+// Adds a text to the URL; what there is no room for is left out, and `ok` cleared.
+static void put(struct faa_httpx_line *line, struct faa_str text, int *ok)
 {
-    struct faa_str text = faa_text(part);
-    size_t b = strlen(before), a = strlen(after);
-    if (b + text.n + a > sizeof(line->room) - *n)
-        return -1;
-    memcpy(line->room + *n, before, b);
-    memcpy(line->room + *n + b, text.p, text.n);
-    memcpy(line->room + *n + b + text.n, after, a);
-    *n += b + text.n + a;
-    return 0;
+    if (text.n > sizeof(line->room) - line->url.n) {
+        *ok = 0;
+        return;
+    }
+    memcpy(line->room + line->url.n, text.p, text.n);
+    line->url.n += text.n;
 }
 
-// An httpx.URL from 0.24 on has its parts in a tuple (scheme, userinfo, host, port, path, query,
-// fragment), of which str() makes a text in Python; here that takes a tenth of the time. 0, or -1
-// for any other, and for one that is too long.
+// With what stands before and behind it, where there is one.
+static void put_part(struct faa_httpx_line *line, const char *before, PyObject *part,
+                     const char *behind, int *ok)
+{
+    struct faa_str text = faa_text(part);
+    if (part == Py_None)
+        return;
+    put(line, faa_str_of(before), ok);
+    put(line, text, ok);
+    put(line, faa_str_of(behind), ok);
+}
+
+enum { SCHEME, USER, HOST, PORT, PATH, QUERY, FRAGMENT, PARTS };
+
+static void put_port(struct faa_httpx_line *line, PyObject *port, int *ok)
+{
+    char text[32];
+    int n = snprintf(text, sizeof(text), ":%lld", faa_int(port, 0));
+    put(line, (struct faa_str){text, n > 0 ? (size_t)n : 0}, ok);
+}
+
+// An httpx.URL from 0.24 on has its parts in a tuple, of which str() makes a text in Python; here
+// that takes a tenth of the time. 0, or -1 for any other, and for one that is too long.
+static int put_parts(struct faa_httpx_line *line, PyObject *uri)
+{
+    PyObject *part[PARTS];
+    int ok = 1;
+    if (!faa_is_tuple(uri) || PyTuple_Size(uri) != PARTS)
+        return -1;
+    for (size_t i = 0; i < PARTS; i++)
+        part[i] = PyTuple_GetItem(uri, (Py_ssize_t)i);
+    struct faa_str host = faa_text(part[HOST]), user = faa_text(part[USER]);
+    int is_ipv6 = host.n > 0 && memchr(host.p, ':', host.n) != NULL;
+    put(line, faa_text(part[SCHEME]), &ok);
+    put(line, FAA_STR("://"), &ok);
+    if (user.n > 0)
+        put_part(line, "", part[USER], "@", &ok);
+    if (is_ipv6)
+        put_part(line, "[", part[HOST], "]", &ok);
+    else
+        put(line, host, &ok);
+    if (faa_is_int(part[PORT]))
+        put_port(line, part[PORT], &ok);
+    put(line, faa_text(part[PATH]), &ok);
+    put_part(line, "?", part[QUERY], "", &ok);
+    put_part(line, "#", part[FRAGMENT], "", &ok);
+    return ok && host.n > 0 ? 0 : -1;
+}
+
 static int put_url(struct faa_httpx_line *line, PyObject *url)
 {
-    enum { SCHEME, USER, HOST, PORT, PATH, QUERY, FRAGMENT, COUNT };
-    PyObject *uri, *part[COUNT] = {NULL};
-    char port[32] = "";
-    size_t n = 0;
-    int status = -1;
-    if (faa_getattr(url, FAA_NAME(_uri_reference), &uri) == 1 && faa_is_tuple(uri) &&
-        PyTuple_Size(uri) == COUNT) {
-        for (size_t i = 0; i < COUNT; i++)
-            part[i] = PyTuple_GetItem(uri, (Py_ssize_t)i);
-        struct faa_str host = faa_text(part[HOST]);
-        int is_ipv6 = host.n > 0 && memchr(host.p, ':', host.n) != NULL;
-        if (faa_is_int(part[PORT]))
-            snprintf(port, sizeof(port), ":%lld", faa_int(part[PORT], 0));
-        status = host.n == 0 || put_part(line, &n, "", part[SCHEME], "://") ||
-                 (faa_text(part[USER]).n > 0 && put_part(line, &n, "", part[USER], "@")) ||
-                 put_part(line, &n, is_ipv6 ? "[" : "", part[HOST], is_ipv6 ? "]" : "") ||
-                 put_part(line, &n, port, part[PATH], "") ||
-                 (part[QUERY] != Py_None && put_part(line, &n, "?", part[QUERY], "")) ||
-                 (part[FRAGMENT] != Py_None && put_part(line, &n, "#", part[FRAGMENT], ""));
-    }
+    PyObject *uri;
+    line->url = (struct faa_str){line->room, 0};
+    int status = faa_getattr(url, FAA_NAME(_uri_reference), &uri) == 1 ? put_parts(line, uri) : -1;
     Py_DecRef(uri);
-    line->url = (struct faa_str){line->room, n};
-    return status ? -1 : 0;
+    return status;
 }
 
 void faa_httpx_line_init(struct faa_httpx_line *line, PyObject *request)

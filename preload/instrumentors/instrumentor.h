@@ -19,6 +19,7 @@
     X(futures_process)                                                                             \
     X(futures_thread)                                                                              \
     X(httpx)                                                                                       \
+    X(httpx_wire)                                                                                  \
     X(hypercorn)                                                                                   \
     X(logging)                                                                                     \
     X(multiprocessing_pool)                                                                        \

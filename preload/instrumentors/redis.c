@@ -181,7 +181,7 @@ const struct faa_instrumentor faa_instrumentor_redis = {
     .about =
         {
             .library = "redis-py",
-            .versions = "4.3 to 8.1",
+            .versions = "4.3.2 to 8.1",
             .spans =
                 "one per command, one per pipeline or transaction; sync, asyncio (from 4.2 on) "
                 "and cluster",

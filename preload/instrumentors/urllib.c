@@ -1,36 +1,59 @@
 // SPDX-License-Identifier: MIT
 // urllib.request, of the standard library: one CLIENT span per HTTP exchange. All handlers'
-// requests go through do_open; redirects and answers to challenges go back to the opener first.
+// requests go through do_open. What an answer that is no success leads to, redirects and answers to
+// challenges, happens within OpenerDirector.error.
+#include "instrumentors/http_body.h"
 #include "instrumentors/http_call.h"
 #include "instrumentors/http_client.h"
+#include "instrumentors/http_watch.h"
 #include "instrumentors/http_wire.h"
 #include "instrumentors/instrumentor.h"
 #include "instrumentors/step.h"
-#include "python/blocking.h"
 #include "python/err.h"
 #include "python/exception.h"
 #include "python/wrapper.h"
 
 static const struct faa_http_client client = {"urllib", FAA_RULE_URLLIB_EXCLUDED_URLS};
 
+// A new reference, or NULL. `full_url` is a property, which costs a call of Python's.
+static PyObject *url_of(PyObject *request)
+{
+    PyObject *url, *fragment = NULL;
+    if (faa_getattr(request, FAA_NAME(_full_url), &url) == 1 &&
+        faa_getattr(request, FAA_NAME(fragment), &fragment) == 1 && fragment == Py_None) {
+        Py_DecRef(fragment);
+        return url;
+    }
+    Py_DecRef(url);
+    Py_DecRef(fragment);
+    faa_getattr(request, FAA_NAME(full_url), &url);
+    return url;
+}
+
+// The method is told by the request line; to ask for it costs a call of Python's.
 static PyObject *begin(PyObject *request)
 {
-    PyObject *url;
+    PyObject *outer = faa_context_current(), *exchange = NULL;
+    if (!faa_http_client_is_waiting(outer)) {
+        PyObject *url = url_of(request);
+        int before = faa_http_client_is_exchange(outer) ? 0 : faa_http_call_count();
+        exchange = faa_http_client_enter(&client, FAA_STR(""), faa_text(url), before, outer);
+        if (exchange)
+            faa_http_client_mark_sent(exchange);
+        Py_DecRef(url);
+    }
+    Py_DecRef(outer);
+    return exchange;
+}
+
+// For a request that has not come to its line.
+static void tell_method(PyObject *exchange, PyObject *request)
+{
     PyObject *method = PyObject_CallMethodObjArgs(request, FAA_NAME(get_method), NULL);
     if (!method)
         faa_err_discard();
-    faa_getattr(request, FAA_NAME(full_url), &url);
-    int sent = faa_http_call_sent();
-    PyObject *exchange = faa_http_client_begin(&client, faa_text(method), faa_text(url), sent);
-    if (exchange) {
-        faa_span_mark_blocking(&faa_pyspan(exchange)->span);
-        faa_context_activate(exchange);
-        faa_http_client_mark_sent(exchange);
-        faa_http_call_set_sent(sent + 1);
-    }
+    faa_http_client_set_method(exchange, faa_text(method));
     Py_DecRef(method);
-    Py_DecRef(url);
-    return exchange;
 }
 
 static long long number(PyObject *object, PyObject *name)
@@ -47,11 +70,8 @@ static void tell(PyObject *exchange, PyObject *response)
     PyObject *headers;
     if (!faa_pyspan(exchange)->span.recording)
         return;
-    long long version = number(response, FAA_NAME(version));
     faa_http_client_set_status(exchange, (int)number(response, FAA_NAME(status)));
-    faa_http_client_set_version(exchange, version == 10   ? FAA_STR("1.0")
-                                          : version == 11 ? FAA_STR("1.1")
-                                                          : FAA_STR(""));
+    faa_http_client_set_version_number(exchange, number(response, FAA_NAME(version)));
     if (!faa_http_rules_has(FAA_RULE_CLIENT_RESPONSE))
         return;
     if (faa_getattr(response, FAA_NAME(headers), &headers) == 1)
@@ -61,21 +81,16 @@ static void tell(PyObject *exchange, PyObject *response)
 
 // ---- the body -----------------------------------------------------------------------------------
 
-static int is_closed(PyObject *response)
+// The exchange that the response is read for (new reference), or NULL.
+static PyObject *exchange_of(PyObject *response)
 {
-    PyObject *fp;
-    int open = faa_getattr(response, FAA_NAME(fp), &fp) == 1 && fp != Py_None;
-    Py_DecRef(fp);
-    return !open;
-}
-
-static void finish(PyObject *response, PyObject *exchange, PyObject *error)
-{
-    if (error || number(response, FAA_NAME(length)) > 0)
-        faa_http_client_set_body_size(exchange, -1); // It has not come as a whole.
-    faa_http_client_end(exchange, error);
-    if (PyObject_DelAttr(response, FAA_NAME(_faa_span)))
-        faa_err_discard();
+    PyObject *file, *exchange = faa_http_body_exchange(response);
+    if (exchange)
+        return exchange;
+    if (faa_getattr(response, FAA_NAME(fp), &file) == 1)
+        exchange = faa_http_watch_exchange(file);
+    Py_DecRef(file);
+    return exchange;
 }
 
 // True for what the other side, or the way to it, has done: a wrong argument is nothing of that.
@@ -85,19 +100,17 @@ static int is_failure(PyObject *error)
                      faa_exception_is(error, "http.client", "HTTPException"));
 }
 
-// After each call that reads; `result` is NULL where it has raised.
-static void look(PyObject *response, PyObject *result)
+static void fail(PyObject *response)
 {
-    PyObject *exchange;
-    struct faa_err e = faa_err_save_of(result);
-    if (faa_getattr(response, FAA_NAME(_faa_span), &exchange) == 1) {
-        faa_err_normalize(&e);
-        if (!result && is_failure(e.value))
-            finish(response, exchange, e.value);
-        else if (is_closed(response))
-            finish(response, exchange, NULL);
-        Py_DecRef(exchange);
+    struct faa_err e = faa_err_save();
+    faa_err_normalize(&e);
+    PyObject *exchange = is_failure(e.value) ? exchange_of(response) : NULL;
+    if (exchange) {
+        faa_http_client_set_body_size(exchange, -1); // It has not come as a whole.
+        faa_http_client_end(exchange, e.value);
+        faa_http_body_end(response, NULL);
     }
+    Py_DecRef(exchange);
     faa_err_restore(&e);
 }
 
@@ -106,8 +119,8 @@ static PyObject *read_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
 {
     (void)data;
     PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
-    if (FAA_NARGS(nargsf) > 0)
-        look(args[0], result);
+    if (!result && FAA_NARGS(nargsf) > 0)
+        fail(args[0]);
     return result;
 }
 
@@ -116,10 +129,9 @@ static const struct faa_patch body_patches[] = {
     {"http.client:HTTPResponse.read1", read_hook},
     {"http.client:HTTPResponse.readinto", read_hook},
     {"http.client:HTTPResponse.readline", read_hook},
-    {"http.client:HTTPResponse.close", read_hook},
 };
 
-// True when the ends of bodies are seen. Clients that are built on http.client import
+// True when failures to read a body are seen. Clients that are built on http.client import
 // urllib.request too and read by these functions several times in a call: they stay as they are
 // until urllib opens something. Threads that race here do the same.
 static int bodies_are_seen(void)
@@ -130,17 +142,39 @@ static int bodies_are_seen(void)
     return status == 0;
 }
 
+// True while http.client closes the file because of an exception that it has not raised yet.
+static int is_breaking(void)
+{
+    PyObject *function, *error = faa_exception_handled(&function);
+    struct faa_str name = faa_text(function);
+    int yes = error && (faa_str_eq(name, FAA_STR("read")) ||
+                        faa_str_eq(name, FAA_STR("_read_next_chunk_size")));
+    Py_DecRef(function);
+    Py_DecRef(error);
+    return yes;
+}
+
+static void file_is_gone(PyObject *exchange, PyObject *response)
+{
+    if (response && is_breaking()) {
+        faa_http_body_attach(response, exchange); // The exception will be seen.
+        return;
+    }
+    if (!response || number(response, FAA_NAME(length)) > 0)
+        faa_http_client_set_body_size(exchange, -1);
+    faa_http_client_end(exchange, NULL);
+}
+
 // The span goes on until the body has been read. `length` counts what is left of it.
 static void follow(PyObject *exchange, PyObject *response)
 {
+    PyObject *file;
     long long length = number(response, FAA_NAME(length));
     faa_http_client_set_body_size(exchange, length);
-    if (length != 0 && !is_closed(response) && bodies_are_seen()) {
-        if (PyObject_SetAttr(response, FAA_NAME(_faa_span), exchange) == 0)
-            return;
-        faa_err_discard();
-    }
-    faa_http_client_end(exchange, NULL);
+    if (faa_getattr(response, FAA_NAME(fp), &file) != 1 || file == Py_None || length == 0 ||
+        !bodies_are_seen() || faa_http_watch(exchange, file, response, file_is_gone))
+        faa_http_client_end(exchange, NULL);
+    Py_DecRef(file);
 }
 
 // ---- the exchange -------------------------------------------------------------------------------
@@ -152,14 +186,16 @@ static PyObject *do_open_hook(PyObject *wrapped, PyObject *data, PyObject *const
     int saved = errno;
     PyObject *request =
         FAA_NARGS(nargsf) >= 3 ? args[2] : faa_step_keyword(args, nargsf, kwnames, FAA_NAME(req));
-    PyObject *exchange = request && !faa_http_client_is_waiting() ? begin(request) : NULL;
+    PyObject *exchange = request ? begin(request) : NULL;
     errno = saved;
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
     if (!exchange)
         return response;
     struct faa_err e = faa_err_save_of(response);
     faa_err_normalize(&e);
-    faa_context_deactivate(exchange);
+    faa_http_client_leave(exchange);
+    if (!faa_http_client_has_method(exchange))
+        tell_method(exchange, request);
     if (response) {
         tell(exchange, response);
         follow(exchange, response);
@@ -171,11 +207,9 @@ static PyObject *do_open_hook(PyObject *wrapped, PyObject *data, PyObject *const
     return response;
 }
 
-// The handlers of redirects and challenges open what comes next by the same opener, when an
-// exchange is over; while one is on its way (a body that is read from another URL), it is another
-// call.
-static PyObject *open_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
-                           PyObject *kwnames)
+// While an exchange is on its way (its body is read from another URL), this is another call.
+static PyObject *error_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
+                            PyObject *kwnames)
 {
     (void)data;
     int saved = errno;
@@ -190,10 +224,11 @@ static int install(PyObject *module)
     (void)module;
     static const struct faa_patch patches[] = {
         {"urllib.request:AbstractHTTPHandler.do_open", do_open_hook},
-        {"urllib.request:OpenerDirector.open", open_hook},
+        {"urllib.request:OpenerDirector.error", error_hook},
         FAA_HTTP_WIRE_PATCH,
     };
-    if (faa_http_call_init() || faa_patch_check(body_patches, FAA_COUNT(body_patches)))
+    if (faa_http_call_init() || faa_http_watch_init() ||
+        faa_patch_check(body_patches, FAA_COUNT(body_patches)))
         return -1;
     return faa_patch_all(patches, FAA_COUNT(patches));
 }

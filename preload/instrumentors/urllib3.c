@@ -88,36 +88,37 @@ static int attempts_before(PyObject *retries)
 }
 
 // True when the request is one of an exchange that is under way, and has a span.
-static int is_carried(const struct call *c)
+static int is_carried(const struct call *c, PyObject *current)
 {
     int again;
     char room[URL_MAX];
-    PyObject *exchange = faa_http_client_carry(&again);
+    if (!faa_http_client_carry(current, &again))
+        return 0;
     if (again) {
         struct faa_str method = faa_text(argument(c, 1, FAA_NAME(method)));
         struct faa_str target = faa_text(argument(c, 2, FAA_NAME(url)));
-        int count = faa_http_client_resend_count(exchange) + 1;
-        faa_http_client_resend(exchange, 0, NULL, method, put_url(c->args[0], target, room), count);
-        faa_span_mark_blocking(&faa_pyspan(exchange)->span);
+        int count = faa_http_client_resend_count(current) + 1;
+        faa_http_client_resend(current, 0, NULL, method, put_url(c->args[0], target, room), count);
+        faa_span_mark_blocking(&faa_pyspan(current)->span);
     }
-    Py_DecRef(exchange);
-    return exchange != NULL;
+    return 1;
 }
 
 // The exchange that begins here, current, or NULL.
 static PyObject *begin(const struct call *c)
 {
     char room[URL_MAX];
-    struct faa_str method = faa_text(argument(c, 1, FAA_NAME(method)));
-    struct faa_str target = faa_text(argument(c, 2, FAA_NAME(url)));
-    int before = attempts_before(argument(c, 5, FAA_NAME(retries)));
-    struct faa_str url = put_url(c->args[0], target, room);
-    PyObject *exchange = faa_http_client_begin(&client, method, url, before);
-    if (exchange) {
-        faa_context_activate(exchange);
-        faa_http_client_mark_sent(exchange);
-        faa_span_mark_blocking(&faa_pyspan(exchange)->span);
+    PyObject *outer = faa_context_current(), *exchange = NULL;
+    if (!is_carried(c, outer)) {
+        struct faa_str method = faa_text(argument(c, 1, FAA_NAME(method)));
+        struct faa_str target = faa_text(argument(c, 2, FAA_NAME(url)));
+        int before = attempts_before(argument(c, 5, FAA_NAME(retries)));
+        struct faa_str url = put_url(c->args[0], target, room);
+        exchange = faa_http_client_enter(&client, method, url, before, outer);
+        if (exchange)
+            faa_http_client_mark_sent(exchange);
     }
+    Py_DecRef(outer);
     return exchange;
 }
 
@@ -140,7 +141,7 @@ static void end(PyObject *exchange, PyObject *response)
 {
     struct faa_err e = faa_err_save_of(response);
     faa_err_normalize(&e);
-    faa_context_deactivate(exchange);
+    faa_http_client_leave(exchange);
     if (response) {
         faa_urllib3_response_tell(exchange, response);
         faa_urllib3_response_follow(exchange, response);
@@ -159,7 +160,7 @@ static PyObject *urlopen_hook(PyObject *wrapped, PyObject *data, PyObject *const
     (void)data;
     const struct call c = {args, nargsf, kwnames};
     int saved = errno;
-    PyObject *exchange = FAA_NARGS(nargsf) > 0 && !is_carried(&c) ? begin(&c) : NULL;
+    PyObject *exchange = FAA_NARGS(nargsf) > 0 ? begin(&c) : NULL;
     errno = saved;
     PyObject *response = faa_call(wrapped, args, nargsf, kwnames);
     if (exchange)

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The end of a body: urllib3 releases the connection when it has read all of it, and when reading
-// has failed.
+// has failed. Where nobody releases one that is not closed, http.client's file is all that has to
+// be watched, unless the body breaks off.
 #include "instrumentors/urllib3_response.h"
 
+#include "instrumentors/http_body.h"
 #include "instrumentors/http_client.h"
+#include "instrumentors/http_watch.h"
 #include "python/err.h"
+#include "python/exception.h"
 
 static long long number(PyObject *object, PyObject *name, long long fallback)
 {
@@ -24,22 +28,13 @@ static int is_true(PyObject *object, PyObject *name)
     return yes;
 }
 
-// 10, 11 or 20.
-static struct faa_str version_of(long long number)
-{
-    return number == 10   ? FAA_STR("1.0")
-           : number == 11 ? FAA_STR("1.1")
-           : number == 20 ? FAA_STR("2")
-                          : FAA_STR("");
-}
-
 void faa_urllib3_response_tell(PyObject *exchange, PyObject *response)
 {
     PyObject *headers;
-    if (!response || !faa_pyspan(exchange)->span.recording || faa_http_client_is_answered(exchange))
+    if (!response || !faa_pyspan(exchange)->span.recording || faa_http_client_status(exchange))
         return;
     faa_http_client_set_status(exchange, (int)number(response, FAA_NAME(status), 0));
-    faa_http_client_set_version(exchange, version_of(number(response, FAA_NAME(version), 0)));
+    faa_http_client_set_version_number(exchange, number(response, FAA_NAME(version), 0));
     if (!faa_http_rules_has(FAA_RULE_CLIENT_RESPONSE))
         return;
     if (faa_getattr(response, FAA_NAME(headers), &headers) == 1)
@@ -47,26 +42,29 @@ void faa_urllib3_response_tell(PyObject *exchange, PyObject *response)
     Py_DecRef(headers);
 }
 
-// True when http.client's response, below, has not been read to its end and not been closed.
-static int is_open(PyObject *response)
+// http.client's response, below (new reference), or NULL. It keeps the exchange: whatever reads,
+// closes or drops one of the two does so with the other.
+static PyObject *below(PyObject *response)
 {
-    PyObject *below, *fp = NULL;
-    int open = faa_getattr(response, FAA_NAME(_original_response), &below) == 1 &&
-               faa_getattr(below, FAA_NAME(fp), &fp) == 1 && fp != Py_None;
-    Py_DecRef(below);
-    Py_DecRef(fp);
-    return open;
+    PyObject *found;
+    if (faa_getattr(response, FAA_NAME(_original_response), &found) == 1 && found == Py_None)
+        faa_clear(&found);
+    return found;
+}
+
+// What that one reads from (new reference); NULL where it has been read to its end, or closed.
+static PyObject *file_of(PyObject *original)
+{
+    PyObject *fp;
+    if (faa_getattr(original, FAA_NAME(fp), &fp) == 1 && fp == Py_None)
+        faa_clear(&fp);
+    return fp;
 }
 
 // How much of the body http.client still waits for, where it counts.
-static long long left_of(PyObject *response)
+static long long left_of(PyObject *original)
 {
-    PyObject *below;
-    long long left = 0;
-    if (faa_getattr(response, FAA_NAME(_original_response), &below) == 1)
-        left = number(below, FAA_NAME(length), 0);
-    Py_DecRef(below);
-    return left;
+    return number(original, FAA_NAME(length), 0);
 }
 
 // The size of a body that has been read as a whole, where it is known: chunks that urllib3 takes
@@ -77,94 +75,96 @@ static long long size_of(PyObject *response)
     return size > 0 || !is_true(response, FAA_NAME(chunked)) ? size : -1;
 }
 
-// The exchange, taken off the response (new reference), or NULL.
-static PyObject *take(PyObject *response)
-{
-    PyObject *exchange;
-    if (faa_getattr(response, FAA_NAME(_faa_span), &exchange) == 1 &&
-        PyObject_DelAttr(response, FAA_NAME(_faa_span)))
-        faa_err_discard();
-    return exchange;
-}
+// An exception that is on its way out of a function of urllib3's, or of http.client's, which
+// handles it at this moment. One that the application handles while it uses the response has been
+// elsewhere.
+enum leaving {
+    NOT_LEAVING,
+    FAILED,  // It is what reading has failed by.
+    BREAKING // The size of a chunk is no number: what will be made of that is not there yet.
+};
 
-// The function in which the exception has been raised or through which it came last.
-static int is_leaving(PyObject *error, struct faa_str function)
+// `error` is a new reference, or NULL unless reading has FAILED.
+static enum leaving leaving(PyObject **error)
 {
-    PyObject *traceback = PyException_GetTraceback(error), *frame = NULL, *code = NULL;
-    PyObject *name = NULL;
-    if (traceback && faa_getattr(traceback, FAA_NAME(tb_frame), &frame) == 1 &&
-        faa_getattr(frame, FAA_NAME(f_code), &code) == 1)
-        faa_getattr(code, FAA_NAME(co_name), &name);
-    int yes = faa_str_eq(faa_text(name), function);
-    Py_DecRef(traceback);
-    Py_DecRef(frame);
-    Py_DecRef(code);
+    PyObject *name;
+    *error = faa_exception_handled(&name);
+    if (!*error)
+        return NOT_LEAVING;
+    struct faa_str function = faa_text(name);
+    enum leaving found = NOT_LEAVING;
+    if (faa_str_eq(function, FAA_STR("_error_catcher")))
+        found = FAILED;
+    else if (faa_str_eq(function, FAA_STR("_update_chunk_length")) ||
+             faa_str_eq(function, FAA_STR("_read_next_chunk_size")))
+        found = BREAKING;
+    if (found != FAILED)
+        faa_clear(error);
     Py_DecRef(name);
-    return yes;
-}
-
-// The exception that is on its way out of this function of urllib3's, which handles it at this
-// moment (new reference), or NULL. One that the application handles while it uses the response has
-// been elsewhere.
-static PyObject *leaving(struct faa_str function)
-{
-    PyObject *type, *value, *traceback;
-    PyErr_GetExcInfo(&type, &value, &traceback);
-    if (value && (value == Py_None || !is_leaving(value, function)))
-        faa_clear(&value);
-    Py_DecRef(type);
-    Py_DecRef(traceback);
-    return value;
+    return found;
 }
 
 // Both when all has been read and when reading has failed.
-PyObject *faa_urllib3_response_release_conn(PyObject *wrapped, PyObject *data,
-                                            PyObject *const *args, size_t nargsf, PyObject *kwnames)
+static void released(PyObject *response)
 {
-    (void)data;
-    int saved = errno;
-    PyObject *exchange = FAA_NARGS(nargsf) > 0 ? take(args[0]) : NULL;
+    PyObject *error, *original = below(response);
+    PyObject *exchange = original ? faa_http_body_exchange(original) : NULL;
     if (exchange) {
-        PyObject *error = leaving(FAA_STR("_error_catcher"));
-        if (error || left_of(args[0]) > 0)
+        if (leaving(&error) == FAILED || left_of(original) > 0)
             faa_http_client_set_body_size(exchange, -1); // It has not come as a whole.
-        faa_http_client_end(exchange, error);
+        faa_http_body_end(original, error);
         Py_DecRef(error);
         Py_DecRef(exchange);
     }
-    errno = saved;
-    return faa_call(wrapped, args, nargsf, kwnames);
+    Py_DecRef(original);
 }
 
-// Where the size of a chunk is no number, urllib3 closes the response before it raises what it
-// makes of that; it will release the connection then.
-static int is_broken(void)
+// A response that breaks is closed before urllib3 raises: it will release the connection then.
+static void closed(PyObject *response)
 {
-    PyObject *error = leaving(FAA_STR("_update_chunk_length"));
-    Py_DecRef(error);
-    return error != NULL;
+    PyObject *error, *original = below(response);
+    PyObject *exchange = original ? faa_http_body_exchange(original) : NULL;
+    if (exchange) {
+        if (leaving(&error) != BREAKING) {
+            faa_http_client_set_body_size(exchange, -1);
+            faa_http_body_end(original, NULL);
+        }
+        Py_DecRef(error);
+        Py_DecRef(exchange);
+    }
+    Py_DecRef(original);
 }
 
-PyObject *faa_urllib3_response_close(PyObject *wrapped, PyObject *data, PyObject *const *args,
-                                     size_t nargsf, PyObject *kwnames)
+static PyObject *release_conn_hook(PyObject *wrapped, PyObject *data, PyObject *const *args,
+                                   size_t nargsf, PyObject *kwnames)
 {
     (void)data;
     int saved = errno;
-    PyObject *exchange = FAA_NARGS(nargsf) > 0 && !is_broken() ? take(args[0]) : NULL;
-    if (exchange) {
-        faa_http_client_set_body_size(exchange, -1);
-        faa_http_client_end(exchange, NULL);
-    }
-    Py_DecRef(exchange);
+    if (FAA_NARGS(nargsf) > 0)
+        released(args[0]);
     errno = saved;
     return faa_call(wrapped, args, nargsf, kwnames);
 }
 
-static const struct faa_patch patches[] = {FAA_URLLIB3_RESPONSE_PATCHES};
+static PyObject *close_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
+                            PyObject *kwnames)
+{
+    (void)data;
+    int saved = errno;
+    if (FAA_NARGS(nargsf) > 0)
+        closed(args[0]);
+    errno = saved;
+    return faa_call(wrapped, args, nargsf, kwnames);
+}
+
+static const struct faa_patch patches[] = {
+    {"urllib3.response:HTTPResponse.release_conn", release_conn_hook},
+    {"urllib3.response:HTTPResponse.close", close_hook},
+};
 
 int faa_urllib3_response_check(void)
 {
-    return faa_patch_check(patches, FAA_COUNT(patches));
+    return faa_http_watch_init() ? -1 : faa_patch_check(patches, FAA_COUNT(patches));
 }
 
 // True when the ends of bodies are seen. Threads that race here do the same.
@@ -176,16 +176,49 @@ static int ends_are_seen(void)
     return status == 0;
 }
 
+static void attach(PyObject *exchange, PyObject *original)
+{
+    if (ends_are_seen())
+        faa_http_body_attach(original, exchange);
+    else
+        faa_http_client_end(exchange, NULL);
+}
+
+// Closed too early, or by http.client at an end that came too early: what that leads to is seen on
+// the response.
+static void file_is_gone(PyObject *exchange, PyObject *original)
+{
+    PyObject *error;
+    enum leaving state = leaving(&error);
+    if (state != FAILED && original && (state == BREAKING || left_of(original) > 0)) {
+        attach(exchange, original);
+        return;
+    }
+    if (state == FAILED || !original)
+        faa_http_client_set_body_size(exchange, -1);
+    faa_http_client_end(exchange, error);
+    Py_DecRef(error);
+}
+
+static void follow(PyObject *exchange, PyObject *response, int watch)
+{
+    PyObject *original = below(response), *file = original ? file_of(original) : NULL;
+    long long size = file ? number(response, FAA_NAME(length_remaining), -1) : size_of(response);
+    faa_http_client_set_body_size(exchange, size);
+    if (!file || size == 0)
+        faa_http_client_end(exchange, NULL);
+    else if (!watch || faa_http_watch(exchange, file, original, file_is_gone))
+        attach(exchange, original);
+    Py_DecRef(original);
+    Py_DecRef(file);
+}
+
 void faa_urllib3_response_follow(PyObject *exchange, PyObject *response)
 {
-    long long expected = number(response, FAA_NAME(length_remaining), -1);
-    int open = is_open(response);
-    if (expected != 0 && open && ends_are_seen()) {
-        faa_http_client_set_body_size(exchange, expected);
-        if (PyObject_SetAttr(response, FAA_NAME(_faa_span), exchange) == 0)
-            return;
-        faa_err_discard();
-    }
-    faa_http_client_set_body_size(exchange, open ? expected : size_of(response));
-    faa_http_client_end(exchange, NULL);
+    follow(exchange, response, 0);
+}
+
+void faa_urllib3_response_watch(PyObject *exchange, PyObject *response)
+{
+    follow(exchange, response, 1);
 }

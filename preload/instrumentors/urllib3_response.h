@@ -8,18 +8,8 @@
 
 #include "python/wrapper.h"
 
-/// For the patches of a client that reads bodies through it.
-#define FAA_URLLIB3_RESPONSE_PATCHES                                                               \
-    {"urllib3.response:HTTPResponse.release_conn", faa_urllib3_response_release_conn},             \
-    {                                                                                              \
-        "urllib3.response:HTTPResponse.close", faa_urllib3_response_close                          \
-    }
-
-/// They end the exchange that the response carries.
-faa_hook faa_urllib3_response_release_conn, faa_urllib3_response_close;
-
-/// For a client whose bodies have mostly been read when a call returns: whether these patches could
-/// be made, 0 or -1. They are when the first body has to be followed.
+/// Whether the ends of bodies can be seen: 0, or -1. What has to be hooked for that is when the
+/// first body needs it.
 FAA_MUSTUSE int faa_urllib3_response_check(void);
 
 /// Says on the exchange what the response is: status, version, headers. Once for each attempt. Any
@@ -29,5 +19,9 @@ void faa_urllib3_response_tell(PyObject *exchange, PyObject *response);
 /// Ends the exchange when the response's body has been read, it was closed or released, or is
 /// dropped; at once where there is nothing left to read.
 void faa_urllib3_response_follow(PyObject *exchange, PyObject *response);
+
+/// The same at less cost, for a client that always closes a response before it gives the connection
+/// back.
+void faa_urllib3_response_watch(PyObject *exchange, PyObject *response);
 
 #endif

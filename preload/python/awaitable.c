@@ -250,14 +250,18 @@ static int awaitable_traverse(PyObject *self, visitproc visit, void *arg)
 static int awaitable_clear(PyObject *self)
 {
     struct awaitable *a = faa_state(self);
-    struct faa_err e = faa_err_save();
+    int is_open = a->phase != FINISHED && a->data;
+    struct faa_err e = {.type = NULL};
+    if (is_open)
+        e = faa_err_save();
     faa_clear(&a->iter);
     faa_clear(&a->inner);
-    PyErr_Clear();
-    if (a->data)
+    if (is_open) {
+        PyErr_Clear();
         finish(a, FAA_CLOSED, NULL);
+        faa_err_restore(&e);
+    }
     faa_clear(&a->data);
-    faa_err_restore(&e);
     return 0;
 }
 

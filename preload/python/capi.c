@@ -241,11 +241,10 @@ int faa_visit_type(PyObject *self, visitproc visit, void *arg)
 
 void faa_free(PyObject *self, int is_gc)
 {
-    PyObject *type = PyObject_Type(self);
+    PyObject *type = (PyObject *)faa_type_of(self);
     if (is_gc)
         PyObject_GC_Del(self);
     else
         PyObject_Free(self);
-    Py_DecRef(type); // The reference of PyObject_Type,
-    Py_DecRef(type); // and the one that every instance of a heap type holds.
+    Py_DecRef(type); // Every instance of a heap type holds one.
 }

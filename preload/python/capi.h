@@ -95,6 +95,7 @@ void faa_pending_call_nudge(void);
     X(__wrapped__)                                                                                 \
     X(_addr)                                                                                       \
     X(_buffer)                                                                                     \
+    X(_closed)                                                                                     \
     X(_command_queue)                                                                              \
     X(_command_stack)                                                                              \
     X(_connection)                                                                                 \
@@ -111,14 +112,21 @@ void faa_pending_call_nudge(void);
     X(_faa_span)                                                                                   \
     X(_faa_trace)                                                                                  \
     X(_fp_bytes_read)                                                                              \
+    X(_fragment)                                                                                   \
+    X(_full_url)                                                                                   \
     X(_get_running_loop)                                                                           \
     X(_initializing)                                                                               \
     X(_list)                                                                                       \
+    X(_mounts)                                                                                     \
     X(_native_telemetry)                                                                           \
+    X(_netloc)                                                                                     \
     X(_original_response)                                                                          \
     X(_params)                                                                                     \
+    X(_path)                                                                                       \
     X(_portal_name)                                                                                \
     X(_query)                                                                                      \
+    X(_scheme)                                                                                     \
+    X(_transport)                                                                                  \
     X(_uri_reference)                                                                              \
     X(_watching)                                                                                   \
     X(allow_redirects)                                                                             \
@@ -170,11 +178,14 @@ void faa_pending_call_nudge(void);
     X(find_spec)                                                                                   \
     X(fn)                                                                                          \
     X(format_spec)                                                                                 \
+    X(fragment)                                                                                    \
     X(fp)                                                                                          \
     X(full_url)                                                                                    \
     X(func)                                                                                        \
     X(gen)                                                                                         \
     X(get_method)                                                                                  \
+    X(handle_async_request)                                                                        \
+    X(handle_request)                                                                              \
     X(headers)                                                                                     \
     X(history)                                                                                     \
     X(host)                                                                                        \

@@ -258,3 +258,24 @@ void faa_span_end_call(struct faa_span *span, PyObject *result)
     faa_span_fini(span);
     faa_err_restore(&e);
 }
+
+PyObject *faa_exception_handled(PyObject **function)
+{
+    PyObject *type, *value, *traceback, *frame = NULL, *code = NULL;
+    *function = NULL;
+    PyErr_GetExcInfo(&type, &value, &traceback);
+    Py_DecRef(type);
+    Py_DecRef(traceback);
+    if (!value || value == Py_None) {
+        Py_DecRef(value);
+        return NULL;
+    }
+    traceback = PyException_GetTraceback(value);
+    if (traceback && faa_getattr(traceback, FAA_NAME(tb_frame), &frame) == 1 &&
+        faa_getattr(frame, FAA_NAME(f_code), &code) == 1)
+        faa_getattr(code, FAA_NAME(co_name), function);
+    Py_DecRef(traceback);
+    Py_DecRef(frame);
+    Py_DecRef(code);
+    return value;
+}

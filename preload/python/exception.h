@@ -34,8 +34,13 @@ size_t faa_exception_type_name(PyObject *type, char *out, size_t cap);
 /// True when it is an instance of the class of this name, in a module that has been imported.
 int faa_exception_is(PyObject *exception, const char *module, const char *name);
 
-/// True for asyncio.CancelledError, trio.Cancelled, GeneratorExit, KeyboardInterrupt and SystemExit:
-/// the operation was stopped from outside and did not fail.
+/// True for asyncio.CancelledError, trio.Cancelled, GeneratorExit, KeyboardInterrupt and
+/// SystemExit: the operation was stopped from outside and did not fail.
 int faa_exception_is_cancellation(PyObject *exception);
+
+/// The exception that the running code handles at this moment (new reference), or NULL. `*function`
+/// is the name of the function in which it was raised, or through which it came last (a str, new
+/// reference), or NULL.
+PyObject *faa_exception_handled(PyObject **function);
 
 #endif

@@ -170,13 +170,26 @@ static PyObject *ask_others(PyObject *self, PyObject *name, PyObject *path, PyOb
     return spec;
 }
 
+// As the interpreter calls it: with the arguments in their places. A module that is looked for in
+// vain is looked for again each time, and some libraries do so in each call.
+static int are_plain(PyObject *args, PyObject *kwargs)
+{
+    return !kwargs && PyTuple_Size(args) == 3;
+}
+
 static PyObject *finder_find_spec(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char fullname[] = "fullname", path_[] = "path", target_[] = "target";
     static char *keywords[] = {fullname, path_, target_, NULL};
     PyObject *name, *path = Py_None, *target = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OO", keywords, &name, &path, &target))
+    if (are_plain(args, kwargs)) {
+        name = PyTuple_GetItem(args, 0);
+        path = PyTuple_GetItem(args, 1);
+        target = PyTuple_GetItem(args, 2);
+    } else if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OO", keywords, &name, &path,
+                                            &target)) {
         return NULL;
+    }
     if (!PyDict_GetItemWithError(names, name))
         return PyErr_Occurred() ? NULL : faa_newref(Py_None);
     PyObject *spec = ask_others(self, name, path, target);

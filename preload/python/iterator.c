@@ -97,13 +97,17 @@ static int iterator_traverse(PyObject *self, visitproc visit, void *arg)
 static int iterator_clear(PyObject *self)
 {
     struct iterator *it = faa_state(self);
-    struct faa_err e = faa_err_save();
+    struct faa_err e = {.type = NULL};
+    faa_iterator_end *end = it->end;
+    if (end)
+        e = faa_err_save();
     faa_clear(&it->inner);
-    PyErr_Clear();
-    if (it->data)
+    if (end) {
+        PyErr_Clear();
         finish(it, FAA_CLOSED, NULL);
+        faa_err_restore(&e);
+    }
     faa_clear(&it->data);
-    faa_err_restore(&e);
     return 0;
 }
 

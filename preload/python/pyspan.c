@@ -5,6 +5,7 @@
 #include "python/err.h"
 #include "span/baggage.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 static PyObject *type;
@@ -42,7 +43,14 @@ int faa_pyspan_init(void)
 
 PyObject *faa_pyspan_new(void)
 {
-    PyObject *object = faa_alloc_raw(type, sizeof(struct faa_pyspan));
+    return faa_pyspan_new_with(0);
+}
+
+_Static_assert(sizeof(struct faa_pyspan) % _Alignof(void *) == 0, "the owner's data lies behind");
+
+PyObject *faa_pyspan_new_with(size_t size)
+{
+    PyObject *object = faa_alloc_raw(type, sizeof(struct faa_pyspan) + size);
     if (!object) {
         PyErr_Clear();
         return NULL;
@@ -50,8 +58,9 @@ PyObject *faa_pyspan_new(void)
     struct faa_pyspan *s = faa_pyspan(object);
     memset(&s->span, 0, offsetof(struct faa_span, name)); // As faa_span_fini wants it.
     s->previous = NULL;
+    atomic_init(&s->left, 0);
     s->owner = NULL;
-    s->extra = NULL;
+    s->extra = size ? s + 1 : NULL;
     s->free_extra = NULL;
     return object;
 }
@@ -79,6 +88,11 @@ int faa_is_pyspan(PyObject *object)
     return faa_type_of(object) == (PyTypeObject *)type;
 }
 
+static int is_left(PyObject *object)
+{
+    return atomic_load_explicit(&faa_pyspan(object)->left, memory_order_relaxed);
+}
+
 PyObject *faa_context_current(void)
 {
     PyObject *value = NULL;
@@ -86,6 +100,11 @@ PyObject *faa_context_current(void)
         PyErr_Clear();
     if (value && !faa_is_pyspan(value))
         faa_clear(&value);
+    while (value && is_left(value)) { // What was current before does not change any more.
+        PyObject *outer = faa_newref(faa_pyspan(value)->previous);
+        Py_DecRef(value);
+        value = outer;
+    }
     return value;
 }
 
@@ -115,6 +134,18 @@ void faa_context_deactivate(PyObject *object)
         set_current(s->previous ? s->previous : Py_None);
     Py_DecRef(now);
     faa_clear(&s->previous);
+}
+
+void faa_context_enter(PyObject *object, PyObject *outer)
+{
+    faa_pyspan(object)->previous = faa_newref(outer);
+    set_current(object);
+}
+
+// Setting the variable makes three objects: the next one that is entered does it anyway.
+void faa_context_leave(PyObject *object)
+{
+    atomic_store_explicit(&faa_pyspan(object)->left, 1, memory_order_relaxed);
 }
 
 PyObject *faa_context_swap(PyObject *object)

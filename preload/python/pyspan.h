@@ -13,8 +13,11 @@
 struct faa_pyspan {
     struct faa_span span;
     PyObject *previous; ///< What was current before it was activated.
-    const void *owner;  ///< Who made it: the address of something static of its instrumentor.
-    void *extra;        ///< The owner's data.
+    /// 1: left, and no longer current wherever a context has it. Any thread that has such a context
+    /// reads it.
+    _Atomic unsigned char left;
+    const void *owner; ///< Who made it: the address of something static of its instrumentor.
+    void *extra;       ///< The owner's data.
     /// Called with the GIL held when the object dies; the span is still there, and may be ended.
     void (*free_extra)(void *extra);
 };
@@ -24,6 +27,10 @@ FAA_MUSTUSE int faa_pyspan_init(void);
 
 /// A new object whose span is not started. NULL when there is no memory.
 PyObject *faa_pyspan_new(void);
+
+/// The same with `size` bytes of room for the owner's data, uninitialised, to which `extra` points.
+/// They lie in the object and die with it.
+PyObject *faa_pyspan_new_with(size_t size);
 
 /// A new object that stands for a span of another process, as the parent of what happens here.
 /// `context` is copied. NULL when there is no memory.
@@ -46,6 +53,13 @@ void faa_context_activate(PyObject *object);
 
 /// Makes the one before current again, if this one still is.
 void faa_context_deactivate(PyObject *object);
+
+/// For a call that ends before its thread does anything else, and costs half as much: makes the
+/// object current within `outer`, which faa_context_current has just returned (borrowed, may be
+/// NULL), and ends that. The object stays where it is in the context until another one comes in its
+/// place, and is passed over: also in contexts that were copied in between.
+void faa_context_enter(PyObject *object, PyObject *outer);
+void faa_context_leave(PyObject *object);
 
 /// Makes `object` current, or nothing where it is NULL, and returns what was (new reference, or
 /// NULL). Unlike activation it notes nothing on the object: another thread may have it current too.

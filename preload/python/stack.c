@@ -181,3 +181,27 @@ int faa_stack_caller(struct faa_code_location *out)
     Py_DecRef((PyObject *)frame);
     return found ? 0 : -1;
 }
+
+static int runs(PyFrameObject *frame, struct faa_str module, struct faa_str function)
+{
+    PyObject *name = NULL, *holder = NULL, *code = (PyObject *)PyFrame_GetCode(frame);
+    int found = faa_str_eq(attribute(code, FAA_NAME(co_name), &name), function) &&
+                faa_str_eq(module_of(frame, &holder), module);
+    Py_DecRef(code);
+    Py_DecRef(name);
+    Py_DecRef(holder);
+    return found;
+}
+
+int faa_stack_runs(struct faa_str module, struct faa_str function, unsigned depth)
+{
+    PyFrameObject *frame = innermost();
+    int found = 0;
+    for (unsigned i = 0; frame && i < depth && i < FAA_STACK_FRAMES_MAX; i++) {
+        if ((found = runs(frame, module, function)))
+            break;
+        frame = outer_of(frame);
+    }
+    Py_DecRef((PyObject *)frame);
+    return found;
+}

@@ -36,4 +36,8 @@ struct faa_code_location {
 /// at. Returns 0, or -1 when there is none and `*out` is unchanged.
 FAA_MUSTUSE int faa_stack_caller(struct faa_code_location *out);
 
+/// True when one of the innermost `depth` frames, at most FAA_STACK_FRAMES_MAX, runs a function of
+/// this name of this module.
+int faa_stack_runs(struct faa_str module, struct faa_str function, unsigned depth);
+
 #endif

@@ -285,6 +285,15 @@ size_t faa_query_redact(struct faa_str query, char *out, size_t cap)
     return w.n;
 }
 
+// What follows the path: from the question mark, or the hash sign, on.
+static void put_rest(struct writer *w, struct faa_str rest)
+{
+    size_t fragment = find_byte(rest, '#');
+    put_parameters(w, head(rest, fragment));
+    put_encoded(w, head(tail(rest, fragment), fragment < rest.n));
+    put_parameters(w, tail(rest, fragment + 1));
+}
+
 size_t faa_url_redact(struct faa_str url, char *out, size_t cap)
 {
     if (cap == 0)
@@ -303,11 +312,9 @@ size_t faa_url_redact(struct faa_str url, char *out, size_t cap)
         put(&w, FAA_STR("@"));
         url = tail(url, userinfo);
     }
-    size_t fragment = find_byte(url, '#'), query = find_byte(head(url, fragment), '?');
-    put_encoded(&w, head(url, query));
-    put_parameters(&w, head(tail(url, query), fragment - query));
-    put_encoded(&w, head(tail(url, fragment), fragment < url.n));
-    put_parameters(&w, tail(url, fragment + 1));
+    size_t path = find(url, "?###");
+    put_encoded(&w, head(url, path));
+    put_rest(&w, tail(url, path));
     out[w.n] = '\0';
     return w.n;
 }
@@ -365,4 +372,59 @@ int faa_url_split(struct faa_str url, struct faa_url *out)
     u.query = tail(rest, path + 1);
     *out = u;
     return 0;
+}
+
+// ---- both at once -----------------------------------------------------------------------------
+
+// Letters, digits, dots and dashes: what nearly all hosts are made of.
+static int is_plain_host(char c)
+{
+    return (c | 0x20) >= 'a' ? (c | 0x20) <= 'z' : (c >= '0' && c <= '9') || c == '-' || c == '.';
+}
+
+// Reads a URL whose authority is a plain host, with or without a port, up to its path: nothing
+// before it has to be hidden. Returns the length so far, or 0 for any other.
+static size_t read_plain(struct faa_str url, struct faa_url *out)
+{
+    size_t i = 0, scheme;
+    if (faa_str_starts(url, FAA_STR("http://")))
+        *out = (struct faa_url){.scheme = FAA_STR("http"), .port = 80};
+    else if (faa_str_starts(url, FAA_STR("https://")))
+        *out = (struct faa_url){.scheme = FAA_STR("https"), .port = 443};
+    else
+        return 0;
+    for (i = scheme = out->scheme.n + 3; i < url.n && is_plain_host(url.p[i]);)
+        i++;
+    out->host = (struct faa_str){url.p + scheme, i - scheme};
+    if (i < url.n && url.p[i] == ':') {
+        size_t digits = i + 1;
+        for (i = digits; i < url.n && url.p[i] >= '0' && url.p[i] <= '9';)
+            i++;
+        if (parse_port((struct faa_str){url.p + digits, i - digits}, &out->port) < 0)
+            return 0;
+    }
+    return out->host.n > 0 && (i == url.n || url.p[i] == '/') ? i : 0;
+}
+
+size_t faa_url_describe(struct faa_str url, char *out, size_t cap, struct faa_url *parts)
+{
+    int fits = url.n < cap && url.n < FAA_URL_READ_MAX;
+    size_t authority = fits ? read_plain(url, parts) : 0, i = authority;
+    while (i < url.n && !is_control(url.p[i]) && url.p[i] != '?' && url.p[i] != '#')
+        i++;
+    if (!authority || (i < url.n && is_control(url.p[i]))) {
+        if (faa_url_split(url, parts) < 0)
+            parts->host.n = 0;
+        return faa_url_redact(url, out, cap);
+    }
+    memcpy(out, url.p, i);
+    struct writer w = {out, i, cap - 1};
+    parts->path = (struct faa_str){url.p + authority, i - authority};
+    if (i < url.n) {
+        struct faa_str rest = tail(url, i);
+        parts->query = tail(head(rest, find_byte(rest, '#')), 1);
+        put_rest(&w, rest);
+    }
+    out[w.n] = '\0';
+    return w.n;
 }

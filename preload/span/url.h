@@ -56,4 +56,8 @@ size_t faa_query_redact(struct faa_str query, char *out, size_t cap);
 /// control bytes, spaces or backslashes before its path.
 FAA_MUSTUSE int faa_url_split(struct faa_str url, struct faa_url *out);
 
+/// Both at once, as one needs them for a span: what faa_url_redact writes, and `parts` as
+/// faa_url_split would fill it, with an empty host where it would refuse.
+size_t faa_url_describe(struct faa_str url, char *out, size_t cap, struct faa_url *parts);
+
 #endif

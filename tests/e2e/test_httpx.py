@@ -18,6 +18,7 @@ from harness.http_peers import (
     async_peers,
     fresh,
 )
+from harness.libraries import Libraries
 from harness.process import Runner, Server
 from harness.receiver import HttpReceiver
 from harness.target import RAW
@@ -27,6 +28,8 @@ from harness.tree import assert_tree, one, where
 __all__ = ["async_peers", "fresh"]
 
 WAYS = ["sync", "async"]
+# Before, a transport was given the parts of a request.
+TRANSPORTS = pytest.mark.needs("httpx", "0.20")
 OWN = f"00-{'a' * 32}-{'b' * 16}-01"
 
 
@@ -184,6 +187,7 @@ def test_steps_of_an_authentication_are_spans(cases: Traced, peers: AsyncPeers, 
     assert_on_the_wire(peers.target, call.spans)
 
 
+@TRANSPORTS
 @pytest.mark.parametrize("way", WAYS)
 def test_retries_of_a_transport_are_spans(cases: Traced, peers: AsyncPeers, way: str) -> None:
     call = run_case(cases, way, "retry", 3, path=f"/fail/{os.urandom(4).hex()}/2/503")
@@ -210,7 +214,12 @@ def test_an_own_trace_is_respected(cases: Traced, peers: AsyncPeers, way: str) -
     assert "tracestate" not in first
     span = call.spans[1]
     assert second["traceparent"] == f"00-{span.trace_id}-{span.span_id}-01"
-    peers.forget()
+    assert run_case(cases, way, "http2-own", own=OWN).json == OWN
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("way", WAYS)
+def test_an_own_trace_is_respected_by_retries(cases: Traced, peers: AsyncPeers, way: str) -> None:
     run_case(cases, way, "retry", 2, path=f"/fail/{os.urandom(4).hex()}/1/503", own=OWN)
     assert [request["headers"]["traceparent"] for request in peers.target.seen] == [OWN, OWN]
 
@@ -342,6 +351,7 @@ def test_a_call_of_the_application_itself_is_two_spans(cases: Traced) -> None:
     assert "network.protocol.version" not in one(call.spans, kind="CLIENT").attributes
 
 
+@TRANSPORTS
 def test_a_transport_that_calls_somebody_else_first(cases: Traced, peers: AsyncPeers) -> None:
     call = cases.get("/nested")
     assert call.json == ["200"]
@@ -370,6 +380,7 @@ def test_the_applications_objects_are_as_they_were(cases: Traced, peers: AsyncPe
     assert_on_the_wire(peers.target, call.spans)
 
 
+@TRANSPORTS
 @pytest.mark.parametrize("way", WAYS)
 def test_what_a_transport_does_to_the_headers_stays(cases: Traced, peers: AsyncPeers, way: str) -> None:
     call = run_case(cases, way, "signing")
@@ -397,8 +408,9 @@ def test_a_request_sent_again_or_at_once_is_as_it_was(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_transport_without_wire_sees_the_trace(cases: Traced, way: str) -> None:
-    call = run_case(cases, way, "mock")
+@pytest.mark.parametrize("how", ["mock", "mounted", pytest.param("replaced", marks=TRANSPORTS)])
+def test_a_transport_without_wire_sees_the_trace(cases: Traced, way: str, how: str) -> None:
+    call = run_case(cases, way, how)
     span = one(call.spans)
     assert call.json["traceparent"] == f"00-{span.trace_id}-{span.span_id}-01"
     assert told(call, STATUS, "network.protocol.version") == [(200, None)]
@@ -406,15 +418,19 @@ def test_a_transport_without_wire_sees_the_trace(cases: Traced, way: str) -> Non
 
 HOSTILE = [f"{way}/raw?query=answer={name}" for way in WAYS for name in RAW]
 UNCHANGED = """get?query=path=/redirect/2 get?query=path=/headers get?query=path=/status/404 digest
-    redirect-manual unchanged twice signing own left?query=how=partly left?query=how=dropped
-    broken?query=answer=short chunks mock proxy?query=how=plain too-many secrets tls-get
+    redirect-manual unchanged twice own left?query=how=partly left?query=how=dropped
+    broken?query=answer=short chunks mock mounted proxy?query=how=plain too-many secrets tls-get
     fails?query=how=refused fails?query=how=timeout fails?query=how=tls""".split()
 
 
 def test_answers_and_exceptions_are_the_same_without_the_agent(
-    same_with_and_without: Callable[..., Any], receiver: HttpReceiver, peers: AsyncPeers
+    same_with_and_without: Callable[..., Any],
+    receiver: HttpReceiver,
+    peers: AsyncPeers,
+    packages: Libraries,
 ) -> None:
-    paths = [*HOSTILE, *(f"{way}/{path}" for way in WAYS for path in UNCHANGED)]
+    transports = ["signing", "replaced"] if packages.has("httpx", "0.20") else []
+    paths = [*HOSTILE, *(f"{way}/{path}" for way in WAYS for path in [*UNCHANGED, *transports])]
 
     def visit(server: Server) -> dict[str, Any]:
         return {path: masked(seen(server.get(f"/{path}"))) for path in paths}

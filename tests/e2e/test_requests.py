@@ -232,6 +232,29 @@ def test_each_call_counts_for_itself(cases: Traced, peers: Peers) -> None:
     assert_on_the_wire(call, peers.target)
 
 
+def test_what_the_application_sends_again_is_a_new_call(cases: Traced, peers: Peers) -> None:
+    call = cases.get("/again")
+    assert call.json == [503, 503, 503]
+    assert codes(call.spans) == [(503, None)] * 3
+    assert_on_the_wire(call, peers.target)
+
+
+def test_a_request_that_is_sent_again_in_its_call_is_counted(cases: Traced, peers: Peers) -> None:
+    call = cases.get("/persistent")
+    assert call.json == [503, 401]
+    assert codes(call.spans) == [(503, None), (503, 1), (401, None), (401, 1)]
+    assert {span.parent_id for span in call.spans} == {call.server.span_id}
+    assert_on_the_wire(call, peers.target)
+
+
+def test_an_exchange_that_is_over_is_nobodys_parent(cases: Traced, peers: Peers) -> None:
+    """Not even in a context that was copied while it was current."""
+    call = cases.get("/copied")
+    assert call.json == [200, 200, 200]
+    assert [span.parent_id for span in call.spans] == [call.server.span_id] * 3
+    assert_on_the_wire(call, peers.target)
+
+
 def test_a_call_made_while_a_body_is_sent_is_an_exchange_of_its_own(
     cases: Traced, peers: Peers
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from harness import http_peers
 from harness.compare import seen
 from harness.http_peers import assert_failed, assert_on_the_wire, fresh, told
+from harness.libraries import Libraries
 from harness.otlp import Span
 from harness.process import Server
 from harness.receiver import HttpReceiver
@@ -102,6 +103,12 @@ class TestUrllib3(HttpClientCases):
         [*(kind for kind in errors if not kind.startswith("body-")), "body"],
         "urllib3.exceptions.MaxRetryError",
     )
+
+    @pytest.fixture(autouse=True)
+    def _errors_of_the_version(self, packages: Libraries) -> None:
+        """A name that does not resolve has an exception of its own since 2.0."""
+        if not packages.has("urllib3", "2"):
+            self.errors = {**self.errors, "name": "urllib3.exceptions.NewConnectionError"}
 
 
 def ask(cases: Traced, name: str) -> Call:

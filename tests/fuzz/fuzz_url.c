@@ -34,14 +34,43 @@ static int within(struct faa_str part, struct faa_str whole)
     return part.n == 0 || (part.p >= whole.p && part.p + part.n <= whole.p + whole.n);
 }
 
+static size_t describe(struct faa_str url, char *out, size_t cap)
+{
+    struct faa_url parts;
+    return faa_url_describe(url, out, cap, &parts);
+}
+
+static int same(struct faa_str a, struct faa_str b)
+{
+    return a.n == b.n && (a.n == 0 || a.p == b.p);
+}
+
+// What is told at once is what is told one by one.
+static void check_both(struct faa_str in)
+{
+    static char one[sizeof(full)], both[sizeof(full)];
+    struct faa_url split, parts;
+    size_t n = faa_url_redact(in, one, sizeof(one));
+    REQUIRE(faa_url_describe(in, both, sizeof(both), &parts) == n && memcmp(one, both, n) == 0);
+    if (faa_url_split(in, &split) < 0) {
+        REQUIRE(parts.host.n == 0);
+        return;
+    }
+    REQUIRE(same(split.host, parts.host) && same(split.path, parts.path));
+    REQUIRE(same(split.query, parts.query) && split.port == parts.port);
+    REQUIRE(faa_str_eq(split.scheme, parts.scheme));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size > MAX_INPUT)
         return 0;
     struct faa_str in = {(const char *)data, size};
     check(faa_url_redact, in);
+    check(describe, in);
     check(faa_query_redact, in);
     struct faa_url url;
+    check_both(in);
     if (faa_url_split(in, &url) == 0) {
         REQUIRE(url.host.n > 0 && url.port >= 1 && url.port <= 65535);
         REQUIRE(within(url.host, in) && within(url.path, in) && within(url.query, in));
@@ -54,8 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(planted, data, size);
     memcpy(planted + size, secret, sizeof(secret) - 1);
-    size_t n = faa_query_redact((struct faa_str){planted, size + sizeof(secret) - 1}, full,
-                                sizeof(full));
+    size_t n =
+        faa_query_redact((struct faa_str){planted, size + sizeof(secret) - 1}, full, sizeof(full));
     REQUIRE(n > 0 && !memmem(full, n, "s3cr3tPLANTED", 13));
     return 0;
 }

@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -119,6 +120,38 @@ START_TEST(hex_is_lower_case_and_has_no_nul)
 }
 END_TEST
 
+START_TEST(hex_is_the_digits_of_every_byte_at_any_length)
+{
+    uint8_t id[16];
+    for (unsigned first = 0; first < 256; first++)
+        for (unsigned n = 0; n <= sizeof(id); n++) {
+            char out[40], expected[40] = "";
+            for (unsigned i = 0; i < sizeof(id); i++)
+                id[i] = (uint8_t)(first + 17 * i);
+            for (unsigned i = 0; i < n; i++)
+                snprintf(expected + 2 * i, 3, "%02x", id[i]);
+            faa_ids_hex(out, id, n);
+            out[2 * n] = '\0';
+            ck_assert_str_eq(out, expected);
+        }
+}
+END_TEST
+
+START_TEST(an_id_is_zero_when_all_of_its_bytes_are)
+{
+    for (unsigned n = 1; n <= 16; n++) {
+        uint8_t id[17] = {0};
+        id[n] = 1; // Behind it.
+        ck_assert(faa_ids_is_zero(id, n));
+        for (unsigned i = 0; i < n; i++) {
+            id[i] = 0x80;
+            ck_assert(!faa_ids_is_zero(id, n));
+            id[i] = 0;
+        }
+    }
+}
+END_TEST
+
 START_TEST(hex_of_either_case_is_read_from_its_end)
 {
     uint8_t id[4];
@@ -149,6 +182,8 @@ int main(void)
     tcase_add_test(cases, every_bit_is_set_in_about_half_of_the_ids);
     tcase_add_test(cases, a_forked_child_with_a_new_seed_makes_other_ids);
     tcase_add_test(cases, hex_is_lower_case_and_has_no_nul);
+    tcase_add_test(cases, hex_is_the_digits_of_every_byte_at_any_length);
+    tcase_add_test(cases, an_id_is_zero_when_all_of_its_bytes_are);
     tcase_add_test(cases, hex_of_either_case_is_read_from_its_end);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

@@ -14,6 +14,12 @@ struct redaction {
 
 typedef size_t (*redact_fn)(struct faa_str, char *, size_t);
 
+static size_t describe(struct faa_str url, char *out, size_t cap)
+{
+    struct faa_url parts;
+    return faa_url_describe(url, out, cap, &parts);
+}
+
 static void expect(redact_fn redact, const struct redaction *cases, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -22,6 +28,8 @@ static void expect(redact_fn redact, const struct redaction *cases, size_t count
         ck_assert_str_eq(out, cases[i].out);
         ck_assert_uint_eq(n, strlen(out));
     }
+    if (redact == faa_url_redact)
+        expect(describe, cases, count);
 }
 
 START_TEST(a_url_without_secrets_is_unchanged)
@@ -243,6 +251,15 @@ START_TEST(output_is_cut_on_characters_and_stays_in_its_bounds)
         ck_assert_ptr_null(strstr(out, "s3cr3t"));
         ck_assert(m + 4 >= cap);
     }
+    static const char plain[] = "http://h/x?password=s3cr3t&x=\xe5\x90\x8d#t";
+    n = faa_url_redact(faa_str_of(plain), full, sizeof(full));
+    for (size_t cap = 0; cap <= n + 1; cap++) {
+        memset(out, GUARD, sizeof(out));
+        size_t m = describe(faa_str_of(plain), out, cap);
+        ck_assert_int_eq(out[cap], GUARD);
+        ck_assert(m == 0 || (m < cap && out[m] == '\0' && memcmp(out, full, m) == 0));
+        ck_assert(m + 4 >= cap);
+    }
     ck_assert_uint_eq(faa_query_redact(FAA_STR("a=1"), out, 0), 0);
 }
 END_TEST
@@ -253,6 +270,8 @@ START_TEST(a_secret_is_hidden_in_every_beginning_of_a_url)
     for (size_t n = 0; n < sizeof(in); n++) {
         char out[256];
         faa_url_redact((struct faa_str){in, n}, out, sizeof(out));
+        ck_assert_msg(!strstr(out, "s3"), "%.*s gave %s", (int)n, in, out);
+        describe((struct faa_str){in, n}, out, sizeof(out));
         ck_assert_msg(!strstr(out, "s3"), "%.*s gave %s", (int)n, in, out);
     }
 }
@@ -265,6 +284,8 @@ START_TEST(very_long_input_is_read_up_to_the_limit)
     memset(in, ';', n);
     ck_assert_uint_eq(faa_query_redact((struct faa_str){in, n}, out, n), FAA_URL_READ_MAX);
     ck_assert_uint_eq(faa_url_redact((struct faa_str){in, n}, out, n), FAA_URL_READ_MAX);
+    memcpy(in, "http://h/", 9);
+    ck_assert_uint_eq(describe((struct faa_str){in, n}, out, 2 * n), FAA_URL_READ_MAX);
     free(in);
     free(out);
 }
@@ -287,6 +308,10 @@ START_TEST(urls_are_split)
         {"http://a@b@h:/?", "http", "h", "/", "", 80},
         {"http://[::1]:8080/x#?q", "http", "::1", "/x", "", 8080},
         {"http://[fe80::1%25eth0]/", "http", "fe80::1%25eth0", "/", "", 80},
+        {"https://api-1.example.com:8443/v1/@x?a=1&token=2#f?", "https", "api-1.example.com",
+         "/v1/@x", "a=1&token=2", 8443},
+        {"http://h:80#f", "http", "h", "", "", 80},
+        {"http://h/\x01x?y", "http", "h", "/\x01x", "y", 80},
         {"http://h:65535/p?a?b", "http", "h", "/p", "a?b", 65535},
         {"http://h:00080/", "http", "h", "/", "", 80},
         {"WS://h/chat", "ws", "h", "/chat", "", 80},
@@ -294,11 +319,15 @@ START_TEST(urls_are_split)
         {"wss://h:8443", "wss", "h", "", "", 8443},
     };
     for (size_t i = 0; i < FAA_COUNT(cases); i++) {
-        struct faa_url u;
-        ck_assert_int_eq(faa_url_split(faa_str_of(cases[i].url), &u), 0);
-        ck_assert(same(u.scheme, cases[i].scheme) && same(u.host, cases[i].host));
-        ck_assert(same(u.path, cases[i].path) && same(u.query, cases[i].query));
-        ck_assert_uint_eq(u.port, cases[i].port);
+        struct faa_url both[2];
+        char out[256];
+        ck_assert_int_eq(faa_url_split(faa_str_of(cases[i].url), &both[0]), 0);
+        faa_url_describe(faa_str_of(cases[i].url), out, sizeof(out), &both[1]);
+        for (struct faa_url *u = both; u < both + 2; u++) {
+            ck_assert(same(u->scheme, cases[i].scheme) && same(u->host, cases[i].host));
+            ck_assert(same(u->path, cases[i].path) && same(u->query, cases[i].query));
+            ck_assert_uint_eq(u->port, cases[i].port);
+        }
     }
 }
 END_TEST
@@ -339,6 +368,9 @@ START_TEST(what_is_no_http_url_is_refused)
         struct faa_url u = {.port = 7};
         ck_assert_msg(faa_url_split(faa_str_of(urls[i]), &u) == -1, "%s", urls[i]);
         ck_assert_uint_eq(u.port, 7);
+        char out[256];
+        faa_url_describe(faa_str_of(urls[i]), out, sizeof(out), &u);
+        ck_assert_uint_eq(u.host.n, 0);
     }
 }
 END_TEST

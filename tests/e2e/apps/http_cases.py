@@ -333,6 +333,52 @@ def resend() -> list[int]:
     return [answer.status_code, len(answer.history)]
 
 
+@app.get("/again")
+def again() -> list[int]:
+    """Calls with one prepared request, and with a copy of it, that the application makes."""
+    one = session()
+    prepared = one.prepare_request(requests.Request("GET", f"{TARGET}/status/503"))
+    sent = [prepared, prepared, prepared.copy()]
+    return [one.send(request).status_code for request in sent]
+
+
+class Persistent(HTTPAdapter):
+    def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
+        super().send(request, *args, **options).close()
+        return super().send(request, *args, **options)
+
+
+@app.get("/persistent")
+def persistent() -> list[int]:
+    """An adapter sends one request twice; so does the hook of an authentication."""
+    one = session()
+    one.mount("http://", Persistent())
+
+    def resend(response: requests.Response, **options: Any) -> requests.Response:
+        return HTTPAdapter().send(response.request)
+
+    answers = [
+        one.get(f"{TARGET}/status/503"),
+        session().get(f"{TARGET}/status/401", hooks={"response": resend}),
+    ]
+    return [answer.status_code for answer in answers]
+
+
+@app.get("/copied")
+def copied() -> list[int]:
+    """A context that was copied while a request was sent, and is used when that is over."""
+    contexts: list[Any] = []
+
+    def body() -> Iterator[bytes]:
+        contexts.append(copy_context())
+        yield b"body"
+
+    one = session()
+    first = one.post(f"{TARGET}/upload", data=body())
+    second = contexts[0].run(one.get, f"{TARGET}/echo")
+    return [first.status_code, second.status_code, one.get(f"{TARGET}/last").status_code]
+
+
 @app.get("/own")
 def own() -> list[int]:
     """The application's own headers; the second has only a tracestate."""

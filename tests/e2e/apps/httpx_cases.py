@@ -9,6 +9,7 @@ port.
 
 import asyncio
 import gc
+import inspect
 import os
 import pickle
 import ssl
@@ -21,6 +22,14 @@ import httpx
 from fastapi import FastAPI
 
 TARGET = os.environ["TARGET_URL"]
+# Options that older releases have by other names: before 0.20 and 0.26. The older of the former is
+# on where nothing is said.
+NAMES = inspect.signature(httpx.Client.get).parameters
+FOLLOW, STAY = (
+    {"follow_redirects" if "follow_redirects" in NAMES else "allow_redirects": value}
+    for value in (True, False)
+)
+PROXY = "proxy" if "proxy" in inspect.signature(httpx.Client).parameters else "proxies"
 app = FastAPI()
 cases: dict[str, Callable[..., Any]] = {}
 
@@ -129,7 +138,7 @@ async def failure(call: Any) -> list[Any]:
 
 @case
 async def get(way: Any, client: Any, path: str = "/echo", method: str = "GET") -> Any:
-    response = await way.do(client.request, method, TARGET + path, follow_redirects=True)
+    response = await way.do(client.request, method, TARGET + path, **FOLLOW)
     return described(response)
 
 
@@ -146,7 +155,7 @@ async def secrets(way: Any, client: Any) -> int:
 
 @case
 async def redirect_manual(way: Any, client: Any) -> list[int]:
-    first = await way.do(client.get, f"{TARGET}/redirect/1")
+    first = await way.do(client.get, f"{TARGET}/redirect/1", **STAY)
     second = await way.do(client.send, first.next_request)
     return [first.status_code, second.status_code]
 
@@ -154,13 +163,13 @@ async def redirect_manual(way: Any, client: Any) -> list[int]:
 @case
 async def too_many(way: Any, client: Any) -> Any:
     client.max_redirects = 3
-    return await failure(way.do(client.get, f"{TARGET}/redirect/9", follow_redirects=True))
+    return await failure(way.do(client.get, f"{TARGET}/redirect/9", **FOLLOW))
 
 
 @case
 async def digest(way: Any, client: Any, path: str = "/digest") -> Any:
     auth = httpx.DigestAuth("bob", "hush-3")
-    response = await way.do(client.get, TARGET + path, auth=auth, follow_redirects=True)
+    response = await way.do(client.get, TARGET + path, auth=auth, **FOLLOW)
     return [response.status_code, [hop.status_code for hop in response.history]]
 
 
@@ -179,7 +188,7 @@ async def fails(way: Any, client: Any, how: str) -> Any:
 async def raw(way: Any, client: Any, answer: str) -> Any:
     """Whatever comes of an answer of any bytes."""
     try:
-        response = await way.do(client.get, f"{TARGET}/raw/{answer}", follow_redirects=True)
+        response = await way.do(client.get, f"{TARGET}/raw/{answer}", **FOLLOW)
     except Exception as error:
         return [type(error).__name__, str(error)]
     return [described(response), response.text]
@@ -317,11 +326,41 @@ async def signing(way: Any, client: Any) -> Any:
     return described(response)
 
 
+def answer_with_headers(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json=dict(request.headers))
+
+
 @case
 async def mock(way: Any, client: Any) -> Any:
-    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=dict(request.headers)))
-    other = way.Client(transport=transport, trust_env=False)
+    other = way.Client(transport=httpx.MockTransport(answer_with_headers), trust_env=False)
     return (await way.do(other.get, "http://mock.invalid/x")).json()
+
+
+@case
+async def mounted(way: Any, client: Any) -> Any:
+    mounts = {"http://mock.invalid": httpx.MockTransport(answer_with_headers)}
+    other = way.Client(mounts=mounts, trust_env=False)
+    return (await way.do(other.get, "http://mock.invalid/x")).json()
+
+
+@case
+async def replaced(way: Any, client: Any) -> Any:
+    """As plugins of test frameworks do it."""
+
+    async def answer_async(self: Any, request: httpx.Request) -> httpx.Response:
+        return answer_with_headers(request)
+
+    if type(way) is Sync:
+        kind: Any = httpx.HTTPTransport
+        name, method = "handle_request", lambda self, request: answer_with_headers(request)
+    else:
+        kind, name, method = httpx.AsyncHTTPTransport, "handle_async_request", answer_async
+    original = kind.__dict__[name]
+    setattr(kind, name, method)
+    try:
+        return (await way.do(way.Client(trust_env=False).get, "http://mock.invalid/x")).json()
+    finally:
+        setattr(kind, name, original)
 
 
 @case
@@ -329,7 +368,8 @@ async def proxy(way: Any, client: Any, how: str) -> Any:
     """The host does not exist: only the proxy leads to it."""
     url = os.environ["PROXY_URL" if how == "plain" else "TUNNEL_URL"]
     verify = ssl.create_default_context(cafile=os.environ["TLS_CA"])
-    other = way.Client(proxy=url.replace("//", "//bob:hush-5@"), verify=verify, trust_env=False)
+    options = {PROXY: url.replace("//", "//bob:hush-5@")}
+    other = way.Client(**options, verify=verify, trust_env=False)
     scheme = "http" if how == "plain" else "https"
     response = await way.do(other.get, f"{scheme}://shop.invalid/echo")
     await way.close(other)
@@ -343,10 +383,24 @@ async def http2(way: Any, client: Any, streams: str) -> Any:
     def one(number: int) -> Any:
         return other.get(f"{os.environ['H2_URL']}/?n={number}")
 
-    responses = [await way.do(other.get, os.environ["H2_URL"] + "/?n=0")]
-    responses += await way.many(one, list(range(1, int(streams))))
+    numbers = list(range(int(streams)))
+    # Threads that share a connection of httpcore's over HTTP/2 spoil it now and then.
+    together = 1 if type(way) is Sync else len(numbers) - 1
+    responses = [await way.do(one, numbers.pop(0))]
+    while numbers:
+        responses += await way.many(one, numbers[:together])
+        del numbers[:together]
     await way.close(other)
     return [[r.http_version, r.json()["n"], r.json()["traceparent"]] for r in responses]
+
+
+@case
+async def http2_own(way: Any, client: Any, own: str) -> Any:
+    other = way.Client(http1=False, http2=True, trust_env=False)
+    url, headers = os.environ["H2_URL"] + "/?n=0", {"Traceparent": own}
+    response = await way.do(lambda: other.get(url, headers=headers))
+    await way.close(other)
+    return response.json()["traceparent"]
 
 
 # What the application sees of its own objects.

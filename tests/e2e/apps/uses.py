@@ -118,16 +118,21 @@ def sqlalchemy() -> None:
 
 
 def httpx() -> None:
+    import inspect
+
     import httpx
 
     url = os.environ["TARGET_URL"]
-    with httpx.Client(trust_env=False, follow_redirects=True) as client:
+    follow = {"follow_redirects": True}
+    if "follow_redirects" not in inspect.signature(httpx.Client).parameters:
+        follow = {}  # Before 0.20 it does.
+    with httpx.Client(trust_env=False, **follow) as client:
         print(client.get(url + "/redirect/1").status_code)
         with client.stream("GET", url) as response:
             print(len(response.read()) > 0)
 
     async def main() -> None:
-        async with httpx.AsyncClient(trust_env=False, follow_redirects=True) as client:
+        async with httpx.AsyncClient(trust_env=False, **follow) as client:
             print((await client.get(url + "/redirect/1")).status_code)
             async with client.stream("GET", url) as response:
                 print(len(await response.aread()) > 0)
