@@ -18,6 +18,7 @@ import pytest
 @pytest.mark.needs("fastapi", "0.1")
 def test_old(packages):
     assert packages.has("FastAPI".lower()) and not packages.has("fastapi", "1000")
+    assert packages.has("python", "3.9") and not packages.has("python", "4")
 
 @pytest.mark.needs("fastapi", "1000")
 def test_newer():

@@ -254,8 +254,7 @@ def test_a_failure_that_listeners_do_not_see_is_told(servers: Servers, driver: s
     assert [span.status for span in call.spans] == ["ERROR", "UNSET"]
 
 
-# (1.4 does not always see that a connection of today's asyncpg is lost.)
-@pytest.mark.parametrize("driver", [name for name in DRIVERS if name != "1.4-asyncpg-async"])
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_a_lost_connection_is_the_failure_of_one_statement(servers: Servers, driver: str) -> None:
     call = run(servers, driver, "/lost/{}")
     assert call.json == [True, 4]

@@ -74,9 +74,11 @@ def python() -> str:
 
 @cache
 def installed(python: str) -> Libraries:
-    """Returns what an interpreter has."""
+    """Returns what an interpreter has; its own version is that of "python"."""
     code = (
         "from importlib.metadata import distributions\n"
+        "from platform import python_version\n"
+        "print('python', python_version())\n"
         "for one in distributions(): print(one.metadata['Name'], one.version)"
     )
     words = (line.split() for line in _run(python, "-c", code).splitlines())
