@@ -2,6 +2,7 @@
 """Files for as long as the collector is away: FAA_SPOOL_DIR."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -47,7 +48,8 @@ def test_what_cannot_be_sent_at_the_end_is_sent_by_the_next_process(
 ) -> None:
     receiver.refuse()
     first = serve(run, spooling(receiver, folder), 700)
-    assert "they are kept, in files when memory is short" in first.stderr
+    # The first attempt may be the last one, when the process ends at once.
+    assert re.search("they are kept(, in files when memory is short| in files)$", first.stderr, re.M)
     assert "700 spans ended, 0 exported, 0 dropped" in first.stderr
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in files(folder)} == {0o600}
