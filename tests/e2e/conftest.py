@@ -2,6 +2,7 @@
 """Fixtures of the end-to-end tests."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -27,6 +28,11 @@ from harness.target import Target
 
 
 def pytest_configure() -> None:
+    # What nohup and a shell's background have ignored, the applications would ignore, too.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            is_interrupt = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
     python = libraries.of_tests()
     if python:
         os.environ["FAA_TEST_PYTHON"] = python
