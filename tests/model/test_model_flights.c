@@ -2,6 +2,7 @@
 // Every way in which a process can be killed while its requests begin and end: each of them that
 // had begun is either in the ring, or in the table of those in progress, and never in both.
 #include "tests/model/model_ring.h"
+#include "tests/model/model_suite.h"
 
 #include "ring/flights.h"
 
@@ -238,18 +239,21 @@ END_TEST
 
 // ---- what is broken is found ------------------------------------------------------------------
 
+static const char *name_of(size_t plan_number)
+{
+    return plans[plan_number].name;
+}
+
+static int takes_long(size_t plan_number)
+{
+    return (plans[plan_number].flags & LARGE) != 0;
+}
+
+static const struct model model = {FAA_COUNT(plans), run, name_of, takes_long};
+
 static int find(int broken_site, const char *what)
 {
-    for (size_t i = 0; i < FAA_COUNT(plans); i++) {
-        if (plans[i].flags & LARGE)
-            continue;
-        struct explore_result result = run(i, broken_site);
-        if (result.failure) {
-            printf("%-31s found by \"%s\": %s\n", what, plans[i].name, result.failure);
-            return (int)i;
-        }
-    }
-    return -1;
+    return model_find(&model, broken_site, what);
 }
 
 START_TEST(a_landing_after_the_commit_is_found)
@@ -275,18 +279,11 @@ END_TEST
 
 START_TEST(each_order_that_is_needed_is_found_when_weakened)
 {
-    for (size_t i = 0; i < FAA_COUNT(plans); i++)
-        if (!(plans[i].flags & LARGE))
-            ck_assert_ptr_null(run(i, -1).failure);
+    model_assert_sound(&model);
     // By these a slot passes from one request to the next. The guard reads it when its writers are
     // dead, and sees all that they did by that.
-    const char *needed[] = {"acquire cas of flight", "release store of flight"};
-    for (size_t n = 0; n < FAA_COUNT(needed); n++) {
-        int count = 0;
-        for (size_t i = 0; i < explore_site_count(); i++)
-            count += strcmp(explore_site_name(i), needed[n]) == 0 && find((int)i, needed[n]) >= 0;
-        ck_assert_msg(count > 0, "%s: not found", needed[n]);
-    }
+    const char *const needed[] = {"acquire cas of flight", "release store of flight"};
+    model_assert_needed(&model, needed, FAA_COUNT(needed));
 }
 END_TEST
 

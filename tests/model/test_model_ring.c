@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Every way in which producers, the consumer and a kill can meet in the ring.
 #include "tests/model/model_ring.h"
+#include "tests/model/model_suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -262,19 +263,21 @@ END_TEST
 
 // ---- what is broken is found ------------------------------------------------------------------
 
-// Runs the scenarios until one fails. Returns its number, or -1.
+static const char *name_of(size_t plan_number)
+{
+    return plans[plan_number].name;
+}
+
+static int takes_long(size_t plan_number)
+{
+    return (plans[plan_number].flags & (SLOW | LARGE)) != 0;
+}
+
+static const struct model model = {FAA_COUNT(plans), run, name_of, takes_long};
+
 static int find(int broken_site, const char *what)
 {
-    for (size_t i = 0; i < FAA_COUNT(plans); i++) {
-        if (plans[i].flags & (SLOW | LARGE))
-            continue;
-        struct explore_result result = run(i, broken_site);
-        if (result.failure) {
-            printf("%-31s found by \"%s\": %s\n", what, plans[i].name, result.failure);
-            return (int)i;
-        }
-    }
-    return -1;
+    return model_find(&model, broken_site, what);
 }
 
 START_TEST(a_commit_before_the_write_is_found)
@@ -300,9 +303,7 @@ static int is_spare(const char *site)
 
 START_TEST(each_order_that_is_weakened_is_found)
 {
-    for (size_t i = 0; i < FAA_COUNT(plans); i++)
-        if (!(plans[i].flags & (SLOW | LARGE)))
-            ck_assert_ptr_null(run(i, -1).failure);
+    model_assert_sound(&model);
     size_t sites = explore_site_count();
     ck_assert_uint_ge(sites, 8);
     for (size_t i = 0; i < sites; i++) {
