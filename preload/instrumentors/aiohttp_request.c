@@ -80,9 +80,10 @@ void faa_aiohttp_url_fini(struct faa_aiohttp_url *url)
 // ---- the head -----------------------------------------------------------------------------------
 
 // Whether a line of the head, behind the first, has this name.
-static int has(struct faa_str head, struct faa_str name)
+static int has(const void *request, struct faa_str name)
 {
-    const char *end = head.p + head.n, *line = head.p;
+    const struct faa_str *head = request;
+    const char *end = head->p + head->n, *line = head->p;
     while ((line = memchr(line, '\n', (size_t)(end - line))) != NULL) {
         line++;
         if ((size_t)(end - line) <= name.n)
@@ -90,16 +91,6 @@ static int has(struct faa_str head, struct faa_str name)
         if (line[name.n] == ':' && strncasecmp(line, name.p, name.n) == 0)
             return 1;
     }
-    return 0;
-}
-
-static int tells_own_trace(struct faa_str head)
-{
-    size_t count;
-    const struct faa_str *own = faa_propagation_own_names(&count);
-    for (size_t i = 0; i < count; i++)
-        if (has(head, own[i]))
-            return 1;
     return 0;
 }
 
@@ -115,24 +106,21 @@ PyObject *faa_aiohttp_head_tell(PyObject *head, PyObject *exchange)
 {
     struct faa_injection in;
     struct faa_str old = faa_is_bytes(head) ? faa_text(head) : FAA_STR("");
-    size_t n = old.n, count = 0;
-    faa_http_client_context(exchange, &in);
-    if (in.count == 0 || !ends_with(old, FAA_STR("\r\n\r\n")) || tells_own_trace(old))
+    size_t n = old.n;
+    if (!ends_with(old, FAA_STR("\r\n\r\n")))
         return NULL;
-    for (size_t i = 0; i < in.count; i++) {
-        const struct faa_header *h = &in.headers[i];
-        if (h->yields && has(old, h->name))
-            continue;
-        in.headers[count++] = *h;
-        n += h->name.n + colon.n + h->value.n + newline.n;
-    }
+    faa_http_client_headers(exchange, has, &old, &in);
+    if (in.count == 0)
+        return NULL;
+    for (size_t i = 0; i < in.count; i++)
+        n += in.headers[i].name.n + colon.n + in.headers[i].value.n + newline.n;
     PyObject *result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)n);
     if (!result) {
         PyErr_Clear();
         return NULL;
     }
     char *p = add(PyBytes_AsString(result), (struct faa_str){old.p, old.n - newline.n});
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < in.count; i++) {
         p = add(add(p, in.headers[i].name), colon);
         p = add(add(p, in.headers[i].value), newline);
     }

@@ -348,6 +348,23 @@ void faa_http_client_context(PyObject *exchange, struct faa_injection *out)
     faa_propagation_inject(&faa_pyspan(exchange)->span.context, out);
 }
 
+void faa_http_client_headers(PyObject *exchange, faa_http_has *has, const void *request,
+                             struct faa_injection *out)
+{
+    size_t count, kept = 0;
+    const struct faa_str *own = faa_propagation_own_names(&count);
+    faa_http_client_context(exchange, out);
+    for (size_t i = 0; out->count > 0 && i < count; i++)
+        if (has(request, own[i]))
+            out->count = 0;
+    for (size_t i = 0; i < out->count; i++) {
+        const struct faa_header *h = &out->headers[i];
+        if (!h->yields || !has(request, h->name))
+            out->headers[kept++] = *h;
+    }
+    out->count = kept;
+}
+
 enum { NAMES_MAX = 16 }; // The formats have ten.
 
 // The str of a header's name, made once and kept for ever: a new one would be hashed for each
@@ -373,37 +390,20 @@ static int put(PyObject *headers, const struct faa_header *h)
     return status;
 }
 
-static int has(PyObject *headers, struct faa_str name)
+static int has(const void *headers, struct faa_str name)
 {
     PyObject *key = name_of(name);
-    return key ? PySequence_Contains(headers, key) : -1;
-}
-
-int faa_http_client_tells_own_trace(PyObject *headers)
-{
-    size_t count;
-    const struct faa_str *names = faa_propagation_own_names(&count);
-    int found = 0;
-    for (size_t i = 0; found == 0 && i < count; i++)
-        found = has(headers, names[i]);
+    int found = key ? PySequence_Contains((PyObject *)headers, key) : -1;
     faa_err_discard();
-    return found != 0;
+    return found;
 }
 
-int faa_http_client_inject(PyObject *exchange, PyObject *headers)
+void faa_http_client_inject(PyObject *exchange, PyObject *headers)
 {
     struct faa_injection ours;
+    faa_http_client_headers(exchange, has, headers, &ours);
     int status = 0;
-    faa_http_client_context(exchange, &ours);
-    if (ours.count == 0 || faa_http_client_tells_own_trace(headers))
-        return 0;
-    for (size_t i = 0; status >= 0 && i < ours.count; i++) {
-        const struct faa_header *h = &ours.headers[i];
-        int found = h->yields ? has(headers, h->name) : 0;
-        if (found == 0)
-            found = put(headers, h) ? -1 : 0;
-        status = found < 0 ? -1 : 1;
-    }
+    for (size_t i = 0; status == 0 && i < ours.count; i++)
+        status = put(headers, &ours.headers[i]);
     faa_err_discard();
-    return status;
 }

@@ -112,12 +112,17 @@ void faa_http_client_end(PyObject *exchange, PyObject *error);
 /// What goes into the request's headers. Empty when there is nothing to tell.
 void faa_http_client_context(PyObject *exchange, struct faa_injection *out);
 
-/// True when these headers tell a trace already, or cannot be asked: what the application has set
-/// itself is respected. `headers` answers `name in headers` for lower-case names in any case.
-int faa_http_client_tells_own_trace(PyObject *headers);
+/// Whether a request has a header of this lower-case name, in any case. Not 0 where it cannot be
+/// asked.
+typedef int faa_http_has(const void *request, struct faa_str name);
 
-/// Puts the headers of the trace into a mutable mapping of that kind, unless it tells one already.
-/// 1 when some were put in, 0 when there was nothing to put in, -1 when the mapping refused.
-int faa_http_client_inject(PyObject *exchange, PyObject *headers);
+/// Those of them that are to be put into this request: none where it tells a trace already, as what
+/// the application has set itself is respected, and without those that yield to one that is there.
+void faa_http_client_headers(PyObject *exchange, faa_http_has *has, const void *request,
+                             struct faa_injection *out);
+
+/// Puts them into a mutable mapping that answers `name in headers` for lower-case names in any
+/// case.
+void faa_http_client_inject(PyObject *exchange, PyObject *headers);
 
 #endif

@@ -42,21 +42,12 @@ static int is_header(PyObject *line, struct faa_str wanted)
            p[wanted.n] == ':' && strncasecmp(p, wanted.p, wanted.n) == 0;
 }
 
-static int has(PyObject *lines, struct faa_str wanted)
+static int has(const void *request, struct faa_str wanted)
 {
+    PyObject *lines = (PyObject *)request;
     Py_ssize_t count = count_of(lines);
     for (Py_ssize_t i = 1; i < count; i++)
         if (is_header(PyList_GetItem(lines, i), wanted))
-            return 1;
-    return 0;
-}
-
-static int tells_own_trace(PyObject *lines)
-{
-    size_t count;
-    const struct faa_str *names = faa_propagation_own_names(&count);
-    for (size_t i = 0; i < count; i++)
-        if (has(lines, names[i]))
             return 1;
     return 0;
 }
@@ -80,14 +71,9 @@ static void add(PyObject *lines, const struct faa_header *h)
 static void inject(PyObject *exchange, PyObject *lines)
 {
     struct faa_injection ours;
-    faa_http_client_context(exchange, &ours);
-    if (ours.count == 0 || tells_own_trace(lines))
-        return;
-    for (size_t i = 0; i < ours.count; i++) {
-        const struct faa_header *h = &ours.headers[i];
-        if (!h->yields || !has(lines, h->name))
-            add(lines, h);
-    }
+    faa_http_client_headers(exchange, has, lines, &ours);
+    for (size_t i = 0; i < ours.count; i++)
+        add(lines, &ours.headers[i]);
 }
 
 // The headers as pairs, for the rules.

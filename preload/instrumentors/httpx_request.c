@@ -143,8 +143,9 @@ static PyObject *list_of(PyObject *request)
     return list;
 }
 
-static int has(PyObject *list, struct faa_str name)
+static int has(const void *request, struct faa_str name)
 {
+    PyObject *list = (PyObject *)request;
     for (Py_ssize_t i = 0, n = PyList_Size(list); i < n; i++) {
         PyObject *item = PyList_GetItem(list, i);
         struct faa_str other = item ? faa_text(faa_sequence_item(item, 0)) : FAA_STR("");
@@ -152,16 +153,6 @@ static int has(PyObject *list, struct faa_str name)
             return 1;
     }
     PyErr_Clear();
-    return 0;
-}
-
-static int tells_own_trace(PyObject *list)
-{
-    size_t count;
-    const struct faa_str *own = faa_propagation_own_names(&count);
-    for (size_t i = 0; i < count; i++)
-        if (has(list, own[i]))
-            return 1;
     return 0;
 }
 
@@ -178,14 +169,14 @@ static int add(PyObject *ours, const struct faa_header *h)
 
 PyObject *faa_httpx_headers_make(PyObject *exchange, PyObject *request)
 {
-    struct faa_injection in;
-    faa_http_client_context(exchange, &in);
-    PyObject *list = in.count > 0 ? list_of(request) : NULL;
-    PyObject *ours = list && !tells_own_trace(list) ? PyList_New(0) : NULL;
+    struct faa_injection in = {.count = 0};
+    PyObject *list = list_of(request);
+    if (list)
+        faa_http_client_headers(exchange, has, list, &in);
+    PyObject *ours = in.count > 0 ? PyList_New(0) : NULL;
     int status = 0;
     for (size_t i = 0; ours && status == 0 && i < in.count; i++)
-        if (!in.headers[i].yields || !has(list, in.headers[i].name))
-            status = add(ours, &in.headers[i]);
+        status = add(ours, &in.headers[i]);
     PyErr_Clear();
     Py_DecRef(list);
     if (status)

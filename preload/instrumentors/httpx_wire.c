@@ -21,9 +21,6 @@ int faa_httpx_wire_is_hooked(void)
     return hooked;
 }
 
-// Whether a header on the wire, a line or a pair, has this name.
-typedef int is_named(PyObject *header, struct faa_str name);
-
 // A bytes object ends with a NUL, which is in no name.
 static int line_is_named(PyObject *line, struct faa_str name)
 {
@@ -38,23 +35,24 @@ static int pair_is_named(PyObject *pair, struct faa_str name)
     return text.n == name.n && strncasecmp(text.p, name.p, name.n) == 0;
 }
 
-static int has(PyObject *list, is_named *test, struct faa_str name)
+static int has(PyObject *list, int (*is_named)(PyObject *header, struct faa_str name),
+               struct faa_str name)
 {
     Py_ssize_t n = PyList_Size(list);
     for (Py_ssize_t i = 0; i < n && i < HEADERS_MAX; i++)
-        if (test(PyList_GetItem(list, i), name))
+        if (is_named(PyList_GetItem(list, i), name))
             return 1;
     return 0;
 }
 
-static int tells_own_trace(PyObject *list, is_named *test)
+static int lines_have(const void *request, struct faa_str name)
 {
-    size_t count;
-    const struct faa_str *own = faa_propagation_own_names(&count);
-    for (size_t i = 0; i < count; i++)
-        if (has(list, test, own[i]))
-            return 1;
-    return 0;
+    return has((PyObject *)request, line_is_named, name);
+}
+
+static int pairs_have(const void *request, struct faa_str name)
+{
+    return has((PyObject *)request, pair_is_named, name);
 }
 
 static PyObject *new_line(const struct faa_header *h)
@@ -78,18 +76,13 @@ static PyObject *new_pair(const struct faa_header *h)
 }
 
 // Puts the headers of the exchange into the list, before the `behind` last ones.
-static void tell(PyObject *exchange, PyObject *list, is_named *test,
+static void tell(PyObject *exchange, PyObject *list, faa_http_has *have,
                  PyObject *(*make)(const struct faa_header *), Py_ssize_t behind)
 {
     struct faa_injection in;
-    faa_http_client_context(exchange, &in);
-    if (in.count == 0 || tells_own_trace(list, test))
-        return;
+    faa_http_client_headers(exchange, have, list, &in);
     for (size_t i = 0; i < in.count; i++) {
-        const struct faa_header *h = &in.headers[i];
-        if (h->yields && has(list, test, h->name))
-            continue;
-        PyObject *header = make(h);
+        PyObject *header = make(&in.headers[i]);
         if (!header || PyList_Insert(list, PyList_Size(list) - behind, header))
             PyErr_Clear();
         Py_DecRef(header);
@@ -123,7 +116,7 @@ static PyObject *write_headers_hook(PyObject *wrapped, PyObject *data, PyObject 
     PyObject *lines = PyCFunction_GetSelf(args[1]);
     PyObject *exchange = lines && faa_is_list(lines) ? faa_httpx_wire_exchange() : NULL;
     if (exchange && is_head(exchange, lines))
-        tell(exchange, lines, line_is_named, new_line, 1);
+        tell(exchange, lines, lines_have, new_line, 1);
     Py_DecRef(exchange);
     errno = saved;
     return result;
@@ -143,7 +136,7 @@ static PyObject *send_headers_hook(PyObject *wrapped, PyObject *data, PyObject *
                             : faa_step_keyword(args, nargsf, kwnames, FAA_NAME(request));
     PyObject *exchange = request ? faa_httpx_wire_exchange() : NULL, *headers = NULL;
     if (exchange && faa_getattr(request, FAA_NAME(headers), &headers) == 1 && faa_is_list(headers))
-        tell(exchange, headers, pair_is_named, new_pair, 0);
+        tell(exchange, headers, pairs_have, new_pair, 0);
     Py_DecRef(headers);
     Py_DecRef(exchange);
     errno = saved;
