@@ -61,7 +61,7 @@ LAUNCHER_OBJS = $(call sources,launcher)
 DOCTOR_OBJS = $(call sources,launcher/doctor)
 PROBE_OBJS = $(call sources,launcher/probe) $(filter $(OBJ)/preload/agent/config% %/env.o,$(AGENT_OBJS)) \
              $(OBJ)/preload/instrumentors/settings.o
-GUARD_OBJS = $(call sources,launcher/guard) $(OBJ)/launcher/message.o \
+GUARD_OBJS = $(call sources,launcher/guard) $(OBJ)/launcher/message.o $(OBJ)/launcher/become.o \
              $(addprefix $(OBJ)/preload/agent/,config_exporter.o env.o)
 
 CORE = $(OBJ)/libfaa-core.a

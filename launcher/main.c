@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // fastapi-auto-agent: becomes the command that it is given, with the tracer preloaded.
+#include "become.h"
 #include "doctor/doctor.h"
 #include "environment.h"
 #include "library.h"
@@ -12,26 +13,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-// EXIT_UNUSABLE means that nothing was started; the other two are what a shell reports.
-enum { EXIT_UNUSABLE = 2, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
-
 static int print(const char *text)
 {
     if (fputs(text, stdout) >= 0 && fflush(stdout) == 0)
         return EXIT_SUCCESS;
     faa_message_print("cannot write to standard output: %s", strerror(errno));
     return EXIT_FAILURE;
-}
-
-// Returns, with the exit status, only when the command could not be started.
-static int become(char **command)
-{
-    execvp(command[0], command);
-    int err = errno;
-    int absent = err == ENOENT || err == ENOTDIR;
-    int searched = absent && !strchr(command[0], '/');
-    faa_message_print("%.512s: %s", command[0], searched ? "command not found" : strerror(err));
-    return absent ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 }
 
 // The guard gets the preload as an argument and puts it into its child's environment: it is no
@@ -75,5 +62,5 @@ int main(int argc, char **argv)
     if (faa_library_find(library, sizeof(library)) < 0 ||
         faa_environment_prepare(&options, library) < 0)
         return EXIT_UNUSABLE;
-    return options.guard ? become_guard(&options, library, argc) : become(options.command);
+    return options.guard ? become_guard(&options, library, argc) : faa_become(options.command);
 }

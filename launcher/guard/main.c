@@ -8,6 +8,7 @@
 #include "agent/config_exporter.h"
 #include "agent/env.h"
 #include "base/log.h"
+#include "become.h"
 #include "export/guard.h"
 #include "guard/watch.h"
 #include "message.h"
@@ -19,8 +20,6 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-enum { EXIT_UNUSABLE = 2, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
 
 static sigset_t given; // The signal mask that the command gets.
 
@@ -42,12 +41,7 @@ static int become(const char *preload, const char *guard, char **command)
     if (setenv("LD_PRELOAD", preload, 1) < 0 || setenv(FAA_GUARD_VARIABLE, guard, 1) < 0)
         return EXIT_UNUSABLE;
     sigprocmask(SIG_SETMASK, &given, NULL);
-    execvp(command[0], command);
-    int err = errno;
-    int absent = err == ENOENT || err == ENOTDIR;
-    int searched = absent && !strchr(command[0], '/');
-    faa_message_print("%.512s: %s", command[0], searched ? "command not found" : strerror(err));
-    return absent ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+    return faa_become(command);
 }
 
 // What the terminal sends comes to the command as well: it is in the same process group. A hang-up
