@@ -27,7 +27,7 @@ static struct faa_span *span_of(PyObject *operation)
     return &faa_pyspan(operation)->span;
 }
 
-PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope)
+PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope, PyObject *outer)
 {
     int saved = errno;
     PyObject *object = faa_pyspan_new();
@@ -35,7 +35,7 @@ PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope)
         struct faa_pyspan *s = faa_pyspan(object);
         s->owner = &owner;
         s->extra = (void *)(uintptr_t)system; // Read only, and not ours to free.
-        faa_context_start_child(&s->span, FAA_KIND_CLIENT, scope);
+        faa_context_start_under(&s->span, FAA_KIND_CLIENT, scope, outer);
         faa_span_set_name(&s->span, system->name);
         faa_span_set_str(&s->span, FAA_KEY_DB_SYSTEM_NAME, system->name);
     }
@@ -43,34 +43,22 @@ PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope)
     return object;
 }
 
-PyObject *faa_db_hide(void)
+PyObject *faa_db_hide(PyObject *outer)
 {
     int saved = errno;
     PyObject *object = faa_pyspan_new();
     if (object) {
         struct faa_pyspan *s = faa_pyspan(object);
-        PyObject *current = faa_context_current();
         s->owner = &owner;
-        faa_span_stand_for(&s->span, current ? &span_of(current)->context : NULL);
-        Py_DecRef(current);
+        faa_span_stand_for(&s->span, outer ? &span_of(outer)->context : NULL);
     }
     errno = saved;
     return object;
 }
 
-PyObject *faa_db_current(void)
+int faa_db_is_inside(PyObject *current)
 {
-    PyObject *current = faa_context_current();
-    if (current && faa_pyspan(current)->owner != &owner)
-        faa_clear(&current);
-    return current;
-}
-
-int faa_db_is_inside(void)
-{
-    PyObject *current = faa_db_current();
-    Py_DecRef(current);
-    return current != NULL;
+    return current && faa_pyspan(current)->owner == &owner;
 }
 
 void faa_db_set_operation(PyObject *operation, struct faa_str name)

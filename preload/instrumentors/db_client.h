@@ -19,19 +19,16 @@ struct faa_db_system {
 extern const struct faa_db_system faa_db_mariadb, faa_db_mssql, faa_db_mysql, faa_db_oracle,
     faa_db_other_sql, faa_db_postgresql, faa_db_redis, faa_db_sqlite;
 
-/// Starts the span of an operation as the child of the current one; it is named after the system.
-/// `scope` is the instrumentation scope's name, static. New reference; NULL when there is no
-/// memory: then the call passes through.
-PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope);
+/// Starts the span of an operation as the child of `outer`, which faa_context_current has just
+/// returned (borrowed, may be NULL); it is named after the system. `scope` is the instrumentation
+/// scope's name, static. New reference; NULL when there is no memory: then the call passes through.
+PyObject *faa_db_begin(const struct faa_db_system *system, const char *scope, PyObject *outer);
 
 /// Something whose statements are none of the application's (a handshake, a pool that resets its
-/// connection): while it is current, faa_db_is_inside is true, and other spans go under the one
-/// that was current before. It has no span; faa_db_drop ends it. New reference, or NULL when there
-/// is no memory.
-PyObject *faa_db_hide(void);
-
-/// The operation that is current and has not ended (new reference), or NULL.
-PyObject *faa_db_current(void);
+/// connection): while it is current, faa_db_is_inside is true, and other spans go under `outer`,
+/// the one that was current before (as above). It has no span; faa_db_drop ends it. New reference,
+/// or NULL when there is no memory.
+PyObject *faa_db_hide(PyObject *outer);
 
 /// True for what faa_db_hide has made.
 static inline int faa_db_is_hidden(PyObject *operation)
@@ -39,8 +36,9 @@ static inline int faa_db_is_hidden(PyObject *operation)
     return faa_pyspan(operation)->span.kind != FAA_KIND_CLIENT;
 }
 
-/// True inside of an operation that has begun and not ended: what a driver does now has its span.
-int faa_db_is_inside(void);
+/// True when `current`, which faa_context_current has returned (or NULL), is an operation that has
+/// begun and not ended: what a driver does now has its span.
+int faa_db_is_inside(PyObject *current);
 
 /// Name and operation of one that is no statement, such as "connect".
 void faa_db_set_operation(PyObject *operation, struct faa_str name);

@@ -96,13 +96,14 @@ static int blocks(const struct faa_dbapi_method *method)
            method->manner == FAA_DBAPI_CONTEXT;
 }
 
-static PyObject *begin(const struct faa_dbapi_method *method, const struct faa_dbapi_call *call)
+static PyObject *begin(const struct faa_dbapi_method *method, const struct faa_dbapi_call *call,
+                       PyObject *outer)
 {
     const struct faa_dbapi *driver = method->driver;
     PyObject *self = FAA_NARGS(call->nargsf) ? call->args[0] : NULL;
     const struct faa_db_system *system =
         driver->system_of && self ? driver->system_of(self) : driver->system;
-    PyObject *operation = faa_db_begin(system, driver->scope);
+    PyObject *operation = faa_db_begin(system, driver->scope, outer);
     struct faa_span *span = operation ? &faa_pyspan(operation)->span : NULL;
     if (!span || !span->recording)
         return operation;
@@ -122,7 +123,6 @@ static PyObject *begin(const struct faa_dbapi_method *method, const struct faa_d
 
 static void end(PyObject *operation, PyObject *error, int only_failures)
 {
-    faa_context_deactivate(operation);
     if (error || !only_failures)
         faa_db_end(operation, error);
     else
@@ -132,6 +132,7 @@ static void end(PyObject *operation, PyObject *error, int only_failures)
 // Ends the operation by what the call has come to: an error where `result` is NULL.
 static void end_call(PyObject *operation, PyObject *result, int only_failures)
 {
+    faa_context_leave(operation);
     if (result) {
         int saved = errno;
         end(operation, NULL, only_failures);
@@ -165,6 +166,7 @@ static void leave(PyObject *operation, enum faa_outcome outcome, PyObject *value
     PyObject *error = outcome == FAA_RAISED ? value : NULL;
     if (error && PyErr_GivenExceptionMatches(error, PyExc_StopAsyncIteration))
         error = NULL; // The end of an iteration.
+    faa_context_deactivate(operation);
     if (runs)
         end(operation, error, extra == &fails_only);
     else
@@ -222,15 +224,16 @@ static PyObject *run_later(enum faa_dbapi_manner manner, PyObject *operation, Py
 
 PyObject *faa_dbapi_run(const struct faa_dbapi_method *method, const struct faa_dbapi_call *call)
 {
-    if (faa_db_is_inside())
-        return faa_dbapi_pass(call);
     int saved = errno;
-    PyObject *operation = begin(method, call);
+    PyObject *outer = faa_context_current(), *operation = NULL;
+    if (!faa_db_is_inside(outer))
+        operation = begin(method, call, outer);
+    if (operation && method->manner == FAA_DBAPI_BLOCKS)
+        faa_context_enter(operation, outer);
+    Py_DecRef(outer);
     errno = saved;
     if (!operation)
         return faa_dbapi_pass(call);
-    if (method->manner == FAA_DBAPI_BLOCKS)
-        faa_context_activate(operation);
     PyObject *result = faa_dbapi_pass(call);
     if (method->manner == FAA_DBAPI_BLOCKS || !result) {
         end_call(operation, result, method->only_failures);
@@ -254,7 +257,9 @@ static void hide_leave(PyObject *hidden, enum faa_outcome outcome, PyObject *val
 PyObject *faa_dbapi_run_hidden(const struct faa_dbapi_call *call)
 {
     static const struct faa_awaitable_ops ops = {.enter = resume, .leave = hide_leave};
-    PyObject *hidden = faa_db_is_inside() ? NULL : faa_db_hide();
+    PyObject *outer = faa_context_current();
+    PyObject *hidden = faa_db_is_inside(outer) ? NULL : faa_db_hide(outer);
+    Py_DecRef(outer);
     PyObject *result = faa_dbapi_pass(call);
     if (hidden)
         result = faa_awaitable_around(result, &ops, hidden);

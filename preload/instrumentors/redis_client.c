@@ -30,10 +30,16 @@ void faa_redis_hide_words(PyObject *operation)
     note(operation, IS_WORDY);
 }
 
+// True when `current` is a command's operation that has not ended.
+static int is_redis(PyObject *current)
+{
+    return current && faa_pyspan(current)->owner && faa_pyspan(current)->span.scope == scope;
+}
+
 PyObject *faa_redis_current(void)
 {
     PyObject *current = faa_context_current();
-    if (current && (!faa_pyspan(current)->owner || faa_pyspan(current)->span.scope != scope))
+    if (!is_redis(current))
         faa_clear(&current);
     return current;
 }
@@ -115,20 +121,19 @@ int faa_redis_is_true(PyObject *object, PyObject *name)
 static PyObject *begin(const struct faa_redis_call *call, const struct faa_redis_words *words,
                        int blocks)
 {
-    PyObject *around = faa_redis_current();
-    Py_DecRef(around);
-    if (around || (call->is_sent && !call->is_sent(words->client)))
-        return NULL;
-    PyObject *operation = faa_db_begin(&faa_db_redis, scope);
-    if (!operation)
-        return NULL;
-    struct faa_span *span = &faa_pyspan(operation)->span;
-    if (span->recording) {
-        call->describe(operation, words);
-        if (blocks)
-            faa_span_mark_blocking(span);
+    PyObject *outer = faa_context_current(), *operation = NULL;
+    if (!is_redis(outer) && (!call->is_sent || call->is_sent(words->client)))
+        operation = faa_db_begin(&faa_db_redis, scope, outer);
+    if (operation) {
+        struct faa_span *span = &faa_pyspan(operation)->span;
+        if (span->recording) {
+            call->describe(operation, words);
+            if (blocks)
+                faa_span_mark_blocking(span);
+        }
+        faa_context_enter(operation, outer);
     }
-    faa_context_activate(operation);
+    Py_DecRef(outer);
     return operation;
 }
 
@@ -136,7 +141,7 @@ static PyObject *begin(const struct faa_redis_call *call, const struct faa_redis
 static void end(const struct faa_redis_call *call, PyObject *operation, PyObject *client,
                 PyObject *error)
 {
-    faa_context_deactivate(operation);
+    faa_context_leave(operation);
     if (faa_pyspan(operation)->span.recording) {
         if (call->locate)
             call->locate(operation, client);

@@ -23,17 +23,13 @@ static void forget_cursor(void *cursor)
 // True where the statement belongs to an operation: SQLAlchemy's own work on a connection, or the
 // method of a dialect's base class, on the same cursor. A statement that one of the database's
 // functions in Python executes within another one has a span.
-static int is_part(PyObject *cursor)
+static int is_part(PyObject *current, PyObject *cursor)
 {
-    PyObject *current = faa_db_current();
-    if (!current)
+    if (!faa_db_is_inside(current))
         return 0;
     const struct faa_pyspan *s = faa_pyspan(current);
-    int part =
-        faa_db_is_hidden(current) || (s->span.scope == faa_sqlalchemy_scope &&
-                                      (s->free_extra != forget_cursor || s->extra == cursor));
-    Py_DecRef(current);
-    return part;
+    return faa_db_is_hidden(current) || (s->span.scope == faa_sqlalchemy_scope &&
+                                         (s->free_extra != forget_cursor || s->extra == cursor));
 }
 
 // The engine is not known when it was made before we came.
@@ -54,11 +50,11 @@ static const struct faa_sqlalchemy_database *database_of(PyObject *dialect, PyOb
 
 // `context` may be NULL or None.
 static PyObject *begin(PyObject *dialect, PyObject *cursor, PyObject *statement, Py_ssize_t batch,
-                       PyObject *context)
+                       PyObject *context, PyObject *outer)
 {
     PyObject *holder;
     const struct faa_sqlalchemy_database *database = database_of(dialect, context, &holder);
-    PyObject *operation = faa_db_begin(database->system, faa_sqlalchemy_scope);
+    PyObject *operation = faa_db_begin(database->system, faa_sqlalchemy_scope, outer);
     if (operation) {
         struct faa_span *span = &faa_pyspan(operation)->span;
         if (span->recording) {
@@ -70,7 +66,7 @@ static PyObject *begin(PyObject *dialect, PyObject *cursor, PyObject *statement,
         }
         faa_pyspan(operation)->extra = cursor;
         faa_pyspan(operation)->free_extra = forget_cursor;
-        faa_context_activate(operation);
+        faa_context_enter(operation, outer);
     }
     Py_DecRef(holder);
     return operation;
@@ -80,7 +76,7 @@ static void end(PyObject *operation)
 {
     struct faa_err e = faa_err_save();
     faa_err_normalize(&e);
-    faa_context_deactivate(operation);
+    faa_context_leave(operation);
     faa_db_end(operation, e.value);
     Py_DecRef(operation);
     faa_err_restore(&e);
@@ -91,11 +87,12 @@ static PyObject *execute(PyObject *wrapped, PyObject *const *args, size_t nargsf
                          size_t context_at, Py_ssize_t batch)
 {
     size_t nargs = FAA_NARGS(nargsf);
-    if (nargs < 3 || is_part(args[1]))
-        return faa_call(wrapped, args, nargsf, kwnames);
     int saved = errno;
     PyObject *context = nargs > context_at ? args[context_at] : NULL;
-    PyObject *operation = begin(args[0], args[1], args[2], batch, context);
+    PyObject *outer = faa_context_current(), *operation = NULL;
+    if (nargs >= 3 && !is_part(outer, args[1]))
+        operation = begin(args[0], args[1], args[2], batch, context, outer);
+    Py_DecRef(outer);
     errno = saved;
     PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
     if (operation)

@@ -22,17 +22,32 @@ static void free_checkout(void *extra)
     free(extra);
 }
 
+// What hides the driver's work; current now. NULL without memory.
+static PyObject *begin_hidden(void)
+{
+    PyObject *outer = faa_context_current(), *hidden = faa_db_hide(outer);
+    if (hidden)
+        faa_context_enter(hidden, outer);
+    Py_DecRef(outer);
+    return hidden;
+}
+
+static void end_hidden(PyObject *hidden)
+{
+    faa_context_leave(hidden);
+    faa_db_drop(hidden);
+}
+
 static PyObject *begin_checkout(void)
 {
     struct checkout *c = calloc(1, sizeof(*c));
-    PyObject *hidden = c ? faa_db_hide() : NULL;
+    PyObject *hidden = c ? begin_hidden() : NULL;
     if (!hidden) {
         free(c);
         return NULL;
     }
     faa_pyspan(hidden)->extra = c;
     faa_pyspan(hidden)->free_extra = free_checkout;
-    faa_context_activate(hidden);
     return hidden;
 }
 
@@ -98,8 +113,7 @@ PyObject *faa_sqlalchemy_checkout_hook(PyObject *wrapped, PyObject *data, PyObje
     struct faa_err e = faa_err_save();
     faa_err_normalize(&e);
     uint64_t took = faa_clock_mono_ns() - asked;
-    faa_context_deactivate(hidden);
-    faa_db_drop(hidden);
+    end_hidden(hidden);
     faa_asgi_add_wait(FAA_WAIT_CONNECTION, took);
     if (fairy)
         note_wait(fairy, took);
@@ -130,7 +144,7 @@ PyObject *faa_sqlalchemy_connect_hook(PyObject *wrapped, PyObject *data, PyObjec
                                        .chosen = (chosen & FAA_SQLALCHEMY_CONNECT) != 0};
     if (faa_getattr(record, FAA_NAME(_ConnectionRecord__pool), &pool) == 1)
         faa_getattr(pool, FAA_NAME(_dialect), &dialect);
-    PyObject *outer = faa_db_current();
+    PyObject *outer = faa_context_current();
     step.dialect = dialect;
     faa_sqlalchemy_step_begin(&step);
     errno = saved;
@@ -151,18 +165,15 @@ PyObject *faa_sqlalchemy_connect_hook(PyObject *wrapped, PyObject *data, PyObjec
     return result;
 }
 
-// What hides the driver's work, around a call.
 static PyObject *call_hidden(PyObject *wrapped, PyObject *const *args, size_t nargsf,
                              PyObject *kwnames)
 {
-    PyObject *hidden = faa_db_hide();
+    PyObject *hidden = begin_hidden();
     if (!hidden)
         return faa_call(wrapped, args, nargsf, kwnames);
-    faa_context_activate(hidden);
     PyObject *result = faa_call(wrapped, args, nargsf, kwnames);
     struct faa_err e = faa_err_save();
-    faa_context_deactivate(hidden);
-    faa_db_drop(hidden);
+    end_hidden(hidden);
     Py_DecRef(hidden);
     faa_err_restore(&e);
     return result;

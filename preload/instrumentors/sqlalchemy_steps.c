@@ -7,11 +7,11 @@
 #include "python/exception.h"
 
 // A new operation, or NULL. `is_sql`: the name is what the database executes.
-static PyObject *begin_named(PyObject *dialect, struct faa_str name, int is_sql)
+static PyObject *begin_named(PyObject *dialect, struct faa_str name, int is_sql, PyObject *outer)
 {
     PyObject *holder;
     const struct faa_sqlalchemy_database *database = faa_sqlalchemy_database_of(dialect, &holder);
-    PyObject *operation = faa_db_begin(database->system, faa_sqlalchemy_scope);
+    PyObject *operation = faa_db_begin(database->system, faa_sqlalchemy_scope, outer);
     struct faa_span *span = operation ? &faa_pyspan(operation)->span : NULL;
     if (span)
         faa_span_set_name(span, name);
@@ -51,7 +51,9 @@ static void end_named(PyObject *operation, PyObject *dialect, PyObject *error)
 void faa_sqlalchemy_tell_wait(PyObject *dialect, uint64_t start_ns, uint64_t wait_ns,
                               PyObject *error)
 {
-    PyObject *operation = begin_named(dialect, FAA_STR("pool wait"), 0);
+    PyObject *outer = faa_context_current();
+    PyObject *operation = begin_named(dialect, FAA_STR("pool wait"), 0, outer);
+    Py_DecRef(outer);
     if (!operation)
         return;
     struct faa_span *span = &faa_pyspan(operation)->span;
@@ -69,11 +71,13 @@ void faa_sqlalchemy_tell_wait(PyObject *dialect, uint64_t start_ns, uint64_t wai
 
 void faa_sqlalchemy_step_begin(struct faa_sqlalchemy_step *step)
 {
+    PyObject *outer = faa_context_current();
     step->start_ns = faa_clock_mono_ns();
-    step->operation =
-        step->chosen ? begin_named(step->dialect, step->name, step->is_sql) : faa_db_hide();
+    step->operation = step->chosen ? begin_named(step->dialect, step->name, step->is_sql, outer)
+                                   : faa_db_hide(outer);
     if (step->operation)
-        faa_context_activate(step->operation);
+        faa_context_enter(step->operation, outer);
+    Py_DecRef(outer);
 }
 
 uint64_t faa_sqlalchemy_step_end(struct faa_sqlalchemy_step *step, uint64_t slow_ns)
@@ -82,16 +86,17 @@ uint64_t faa_sqlalchemy_step_end(struct faa_sqlalchemy_step *step, uint64_t slow
     faa_err_normalize(&e);
     uint64_t took = faa_clock_mono_ns() - step->start_ns;
     if (step->operation)
-        faa_context_deactivate(step->operation);
+        faa_context_leave(step->operation);
     if (step->operation && step->chosen) {
         end_named(step->operation, step->dialect, e.value);
     } else if (step->operation) {
         int failed = e.value && !faa_exception_is_cancellation(e.value);
         faa_db_drop(step->operation);
         Py_DecRef(step->operation);
-        PyObject *told = NULL;
+        PyObject *outer = faa_context_current(), *told = NULL;
         if (took >= slow_ns || (failed && faa_settings.sqlalchemy_spans))
-            told = begin_named(step->dialect, step->name, step->is_sql);
+            told = begin_named(step->dialect, step->name, step->is_sql, outer);
+        Py_DecRef(outer);
         if (told) {
             faa_span_set_start(&faa_pyspan(told)->span, step->start_ns);
             end_named(told, step->dialect, e.value);

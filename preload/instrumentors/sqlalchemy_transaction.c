@@ -8,7 +8,10 @@
 static PyObject *step_of(struct faa_str name, PyObject *wrapped, PyObject *const *args,
                          size_t nargsf, PyObject *kwnames)
 {
-    if (FAA_NARGS(nargsf) < 1 || faa_db_is_inside())
+    PyObject *outer = faa_context_current();
+    int is_part = faa_db_is_inside(outer);
+    Py_DecRef(outer);
+    if (FAA_NARGS(nargsf) < 1 || is_part)
         return faa_call(wrapped, args, nargsf, kwnames);
     int saved = errno;
     struct faa_sqlalchemy_step step = {
