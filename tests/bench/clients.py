@@ -2,21 +2,27 @@
 """What tracing adds to a statement or call on the thread that makes it, beside the published
 Python instrumentation of the same library.
 
-One process, blocks of calls in turn: with the library's own functions, with the agent's hooks, and
-with the published instrumentation, which sends its spans to the same collector in batches. Run
-under the agent. BENCH_COLLECTOR is the collector's address, BENCH_ROWS a regular expression for the
-rows that are wanted.
+Three processes, blocks of calls in turn: with the library's own functions, with the agent's hooks,
+and with the published instrumentation, which sends its spans to the same collector in batches. They
+are forked from one under the agent, so that their memory is laid out alike, and each stays what it
+is: where functions are exchanged the interpreter's look-ups miss for long, which no application
+pays. BENCH_COLLECTOR is the collector's address, BENCH_ROWS a regular expression for the rows that
+are wanted.
 """
 
 import asyncio
+import multiprocessing
 import os
 import re
 import statistics
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +30,21 @@ import hooks
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
 
-ROUNDS = 40  # Blocks of each kind, in turn.
+TRIPLES = 9  # Of processes: where one's memory happens to lie makes a per cent or two.
+ROUNDS = 12  # Blocks of each process, in turn.
 CALLS = 40  # In a block.
-# Before a block is measured the interpreter adapts to the change of functions: for some 50 calls
-# each look-up in a class that has changed misses, and a call of urllib3 has 15,000 instructions more
-# than in a process that stays as it is.
-SETTLING = 100
+WARMING = 500  # Calls before the first block: the interpreter adapts to what it runs.
+SETTLING = 5  # Calls before each block: another process was on the processor.
 
 COLLECTOR = os.environ["BENCH_COLLECTOR"]
 ROWS = re.compile(os.environ.get("BENCH_ROWS", ""))
 
 Block = Callable[[int], None]  # Makes that many calls.
+Prepare = Callable[[ExitStack], tuple[str, "Published", Block]]
 
 
 class Published:
-    """The published instrumentation of a library, switched on and off."""
+    """The published instrumentation of a library, not switched on yet."""
 
     def __init__(self, name: str, instrumentor: str, **options: Any) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -56,9 +62,6 @@ class Published:
         self._instrumentor.instrument(**self._options)
         assert self._instrumentor.is_instrumented_by_opentelemetry
 
-    def off(self) -> None:
-        self._instrumentor.uninstrument()
-
     def stop(self) -> None:
         self._provider.shutdown()
 
@@ -71,33 +74,90 @@ def measure(block: Block) -> float:
     return (time.thread_time_ns() - start) / CALLS / 1000
 
 
-def low(values: list[float]) -> float:
-    """Whatever else the machine does only ever adds: the quiet fifth of the blocks tells most."""
-    return statistics.quantiles(values, n=5)[0]
+class Side:
+    """A process that measures one kind of the calls, when it is asked to."""
+
+    KINDS = ("bare", "agent", "published")
+
+    def __init__(self, kind: str, prepare: Prepare) -> None:
+        self._pipe, theirs = multiprocessing.Pipe()
+        self._child = os.fork()
+        if not self._child:
+            try:
+                self._serve(kind, prepare, theirs)
+            except BaseException:  # The other side sees that nothing more comes.
+                traceback.print_exc()
+            os._exit(0)
+        theirs.close()
+
+    def ask(self) -> Any:
+        """Returns the next answer: whether there are hooks, and then each block's microseconds."""
+        self._pipe.send(True)
+        return self._pipe.recv()
+
+    def stop(self) -> None:
+        self._pipe.send(False)
+        os.waitpid(self._child, 0)
+
+    @staticmethod
+    def _serve(kind: str, prepare: Prepare, pipe: Connection) -> None:
+        with ExitStack() as stack:
+            packages, published, block = prepare(stack)
+            block(1)  # Some hooks are put in when they are first needed.
+            found = hooks.find(tuple(packages.split()))
+            if kind != "agent":
+                hooks.take_out(found)
+            if kind == "published":
+                published.on()
+            block(WARMING)
+            pipe.recv()
+            pipe.send(bool(found))
+            while pipe.recv():
+                pipe.send(measure(block))
+            published.stop()
 
 
-def show(what: str, packages: str, published: Published, block: Block) -> None:
-    """Prints a row."""
-    block(1)  # Some hooks are put in when they are first needed.
-    found = hooks.find(tuple(packages.split()))
-    bare, agent, theirs = [], [], []
-    for _ in range(ROUNDS):
-        hooks.take_out(found)
-        bare.append(measure(block))
-        published.on()
-        theirs.append(measure(block))
-        published.off()
-        hooks.put_back(found)
-        agent.append(measure(block))
-    published.stop()
+def measure_triple(prepare: Prepare) -> tuple[bool, float, float, float]:
+    """Returns whether there are hooks, the microseconds of a call, and what is added to it by the
+    agent and by the published instrumentation."""
+    sides = [Side(kind, prepare) for kind in Side.KINDS]
+    _, is_hooked, _ = (side.ask() for side in sides)
+    rounds = [tuple(side.ask() for side in sides) for _ in range(ROUNDS)]
+    for side in sides:
+        side.stop()
     # A machine that grows slower for a while does so for all blocks of a round.
-    added = statistics.median(a - b for a, b in zip(agent, bare, strict=True))
-    published_added = statistics.median(t - b for t, b in zip(theirs, bare, strict=True))
-    if not found:
-        print(f"{what:36} {low(bare):9.2f} {'no hooks':>9} {published_added:10.2f}", flush=True)
-        return
-    ratio = f"{published_added / added:6.1f}" if added > 0 else ""
-    print(f"{what:36} {low(bare):9.2f} {added:9.2f} {published_added:10.2f} {ratio}", flush=True)
+    return (
+        is_hooked,
+        statistics.median(bare for bare, _, _ in rounds),
+        statistics.median(agent - bare for bare, agent, _ in rounds),
+        statistics.median(published - bare for bare, _, published in rounds),
+    )
+
+
+def show(what: str, prepare: Prepare) -> None:
+    """Prints a row."""
+    triples = [measure_triple(prepare) for _ in range(TRIPLES)]
+    is_hooked, *columns = zip(*triples, strict=True)
+    bare, agent, published = map(statistics.median, columns)
+    added = f"{agent:9.2f}" if all(is_hooked) else " no hooks"
+    ratio = f"{published / agent:6.1f}" if agent > 0 else ""
+    print(f"{what:36} {bare:9.2f} {added} {published:10.2f} {ratio}", flush=True)
+
+
+def show_with_server(what: str, kind: str, prepare: Callable[[Any, ExitStack], Any]) -> None:
+    """Prints a row of a library that talks to a server."""
+    from harness import databases
+
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            server = getattr(databases, kind)(Path(directory))
+        except FileNotFoundError as error:  # It is not installed.
+            print(f"{what:36} left out: {error}", flush=True)
+            return
+        try:
+            show(what, partial(prepare, server))
+        finally:
+            server.stop()
 
 
 def times(call: Callable[[], Any]) -> Block:
@@ -241,34 +301,29 @@ def aiohttp_loopback(stack: ExitStack) -> tuple[str, Published, Block]:
     return "aiohttp", published, lambda count: loop.run_until_complete(run(count))
 
 
-def redis_get(stack: ExitStack) -> tuple[str, Published, Block]:
+def redis_get(server: Any, stack: ExitStack) -> tuple[str, Published, Block]:
     import redis
-    from harness.databases import Redis
 
-    server = Redis(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-    stack.callback(server.stop)
     client = redis.Redis(port=server.port)
     stack.callback(client.close)
     published = Published("redis", "RedisInstrumentor")
     return "redis", published, times(lambda: client.get("key"))
 
 
-def postgresql(stack: ExitStack) -> str:
-    """Starts a server; returns its connection string."""
-    from harness.databases import DATABASE, PASSWORD, USER, PostgreSQL
+def dsn_of(server: Any) -> str:
+    """Returns PostgreSQL's connection string."""
+    from harness.databases import DATABASE, PASSWORD, USER
 
-    server = PostgreSQL(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-    stack.callback(server.stop)
     return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{server.port}/{DATABASE}"
 
 
 SELECT = "SELECT datname FROM pg_database WHERE oid = "
 
 
-def psycopg_select(stack: ExitStack) -> tuple[str, Published, Block]:
+def psycopg_select(server: Any, stack: ExitStack) -> tuple[str, Published, Block]:
     import psycopg
 
-    dsn = postgresql(stack)
+    dsn = dsn_of(server)
     published = Published("psycopg", "PsycopgInstrumentor")
 
     # A connection takes its tracing when it is made.
@@ -280,14 +335,13 @@ def psycopg_select(stack: ExitStack) -> tuple[str, Published, Block]:
     return "psycopg psycopg_binary", published, block
 
 
-def asyncpg_select(stack: ExitStack) -> tuple[str, Published, Block]:
+def asyncpg_select(server: Any, stack: ExitStack) -> tuple[str, Published, Block]:
     import asyncpg
 
-    dsn = postgresql(stack)
     loop = asyncio.new_event_loop()
     stack.callback(loop.close)
     published = Published("asyncpg", "AsyncPGInstrumentor")
-    connection = loop.run_until_complete(asyncpg.connect(dsn))
+    connection = loop.run_until_complete(asyncpg.connect(dsn_of(server)))
     stack.callback(lambda: loop.run_until_complete(connection.close()))
     return "asyncpg", published, awaited(loop, lambda: connection.fetch(SELECT + "$1", 1))
 
@@ -303,26 +357,26 @@ CASES = {
     "httpx async, no network": httpx_async_stub,
     "httpx, loopback": httpx_loopback,
     "aiohttp, loopback": aiohttp_loopback,
-    "redis GET, loopback": redis_get,
-    "psycopg, loopback": psycopg_select,
-    "asyncpg, loopback": asyncpg_select,
+}
+
+# The same beside a server, which all processes of a row use.
+SERVER_CASES = {
+    "redis GET, loopback": ("Redis", redis_get),
+    "psycopg, loopback": ("PostgreSQL", psycopg_select),
+    "asyncpg, loopback": ("PostgreSQL", asyncpg_select),
 }
 
 
 def main() -> None:
+    os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])  # One processor, for all alike.
     print("one statement or call, µs of CPU of its thread: added by the agent and by the published")
     print(f"{'instrumentation':36} {'bare':>9} {'agent':>9} {'published':>10} {'ratio':>6}")
     for what, prepare in CASES.items():
-        if not ROWS.search(what):
-            continue
-        with ExitStack() as stack:
-            try:
-                packages, published, block = prepare(stack)
-            except FileNotFoundError as error:  # A server that is not installed.
-                print(f"{what:36} left out: {error}", flush=True)
-                continue
-            with suppress(KeyboardInterrupt):
-                show(what, packages, published, block)
+        if ROWS.search(what):
+            show(what, prepare)
+    for what, (kind, prepare_with) in SERVER_CASES.items():
+        if ROWS.search(what):
+            show_with_server(what, kind, prepare_with)
 
 
 if __name__ == "__main__":
