@@ -238,7 +238,10 @@ kill-check: all ## Workers killed at random under load, 200 times: nothing is lo
 fork-check: all ## Forks by the thousand under load: nothing is lost, nothing comes twice, nothing hangs
 	@FAA_TEST_FORKS=$${FAA_TEST_FORKS:-5000} BUILD=$(BUILD) tests/run e2e --durations 0 -k test_forks.py
 
-.PHONY: model-check leak-check kill-check fork-check test-programs
+soak-check: all ## A server and an hour's worth of requests, a hundred a second: it does not grow
+	@FAA_TEST_SOAK=$${FAA_TEST_SOAK:-360000} BUILD=$(BUILD) tests/run e2e -s -k test_memory_server.py
+
+.PHONY: model-check leak-check kill-check fork-check soak-check test-programs
 test-programs: $(UNIT_TESTS) $(FUZZERS)
 
 # clang's libFuzzer on one target: make fuzz TARGET=url
