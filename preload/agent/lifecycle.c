@@ -3,6 +3,7 @@
 // parent's and makes its own when it has a span to tell.
 #include "agent/lifecycle.h"
 
+#include "agent/counts.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "export/bell.h"
@@ -170,45 +171,6 @@ static int gave_up_lately(void)
     return at && faa_clock_mono_ns() - at < PATIENCE_NS;
 }
 
-// What is not out, or in a file, by now will not be, and counts as dropped. All spans that were
-// ever in files, whoever's they were, have sums of their own: over all processes that share a
-// folder, those that ended are those that were exported or sent from files, dropped, or are still
-// there.
-static void show_counts(const struct faa_exporter *e)
-{
-    if (!faa_log_enabled(FAA_LOG_DEBUG))
-        return;
-    // Those first that come last: a span that another thread ends now is not dropped yet.
-    struct faa_exporter_counts sent = {0};
-    if (e)
-        sent = faa_exporter_counts(e);
-    struct faa_tracer_counts spans = faa_tracer_counts();
-    if (!e && (!spans.ended || (!config->exporter.otlp && !config->exporter.console)))
-        return;
-    uint64_t dropped = spans.dropped + sent.dropped;
-    uint64_t gone = dropped + sent.exported + sent.spooled;
-    uint64_t left = spans.ended > gone ? spans.ended - gone : 0;
-    faa_debug("flushed: %llu spans ended, %llu exported, %llu dropped",
-              (unsigned long long)spans.ended, (unsigned long long)sent.exported,
-              (unsigned long long)(dropped + sent.unspooled_dropped + left));
-    if (left)
-        faa_debug("%llu of these are still waiting", (unsigned long long)left);
-    if (sent.spooled || sent.unspooled || sent.unspooled_dropped)
-        faa_debug("%llu of them went into files, and %llu came out of such and were sent",
-                  (unsigned long long)sent.spooled, (unsigned long long)sent.unspooled);
-    if (faa_baggage_dropped() > 0)
-        faa_debug("baggage that was not valid, or too much, and not passed on: %llu members",
-                  (unsigned long long)faa_baggage_dropped());
-}
-
-// The guard shows what became of those that found room.
-static void show_guarded(void)
-{
-    struct faa_tracer_counts spans = faa_tracer_counts();
-    faa_debug("%llu spans ended, for %llu of them there was no room",
-              (unsigned long long)spans.ended, (unsigned long long)spans.dropped);
-}
-
 static void flush(uint32_t limit_ms)
 {
     struct faa_ring *of = atomic_load_explicit(&ring, memory_order_acquire);
@@ -224,9 +186,9 @@ static void flush(uint32_t limit_ms)
     if (e && !gave_up_lately() && faa_exporter_flush(e, limit_ms))
         atomic_store(&gave_up_at, faa_clock_mono_ns());
     if (e || !of || atomic_load_explicit(&no_start_at, memory_order_relaxed))
-        show_counts(e);
+        faa_counts_show(e, config->exporter.otlp || config->exporter.console);
     else
-        show_guarded();
+        faa_counts_show_guarded();
 }
 
 void faa_lifecycle_flush(void)
