@@ -13,6 +13,7 @@ import pytest
 
 from harness.counts import Counts, counts
 from harness.deadline import until
+from harness.jaeger import Jaeger
 from harness.process import Process, Runner
 from harness.receiver import Answer, HttpReceiver
 from harness.trouble import told
@@ -102,6 +103,30 @@ def test_processes_that_share_a_folder_send_each_batch_once(
         assert server.stop() == -15
     assert files(folder) == []
     assert set(counts_of(receiver).values()) == {1}
+
+
+def test_a_file_whose_sender_is_killed_before_it_is_deleted_shows_once(
+    run: Runner, receiver: HttpReceiver, jaeger: Jaeger, folder: Path, tmp_path: Path
+) -> None:
+    """The next process sends it again, for it cannot know of the answer; Jaeger shows one span."""
+    receiver.refuse()
+    env = spooling(receiver, folder, OTEL_SERVICE_NAME="sent-twice")
+    serve(run, env, 5)
+    kept = shutil.copytree(folder, tmp_path / "kept")
+    env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.http_endpoint}
+    for _ in range(2):
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        sender = run.uvicorn("selfcall:app", env=env)
+        assert sender.get("/items/1").status_code == 200
+        until(lambda: not files(folder), 10, lambda: str(files(folder)))
+        assert sender.stop() == -signal.SIGTERM
+        assert "0 of them went into files, and 5 came out of such and were sent" in sender.stderr
+    until(lambda: shown(jaeger) >= 7, 10, lambda: f"{shown(jaeger)} spans")
+    assert shown(jaeger) == 7
+
+
+def shown(jaeger: Jaeger) -> int:
+    return sum(len(trace["spans"]) for trace in jaeger.traces("sent-twice"))
 
 
 def test_the_oldest_go_first_and_are_counted(
