@@ -62,6 +62,8 @@ int faa_connection_set(CURL *easy, const struct faa_connection_config *config,
     int rc = 0;
     FAA_CONNECTION_SET(rc, easy, CURLOPT_HTTPPROXYTUNNEL, grpc ? 1L : 0L);
     FAA_CONNECTION_SET(rc, easy, CURLOPT_NOSIGNAL, 1L);
+    // A connection is kept for all batches. When it is gone, its address may be.
+    FAA_CONNECTION_SET(rc, easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 #if LIBCURL_VERSION_NUM >= 0x075500
     FAA_CONNECTION_SET(rc, easy, CURLOPT_PROTOCOLS_STR, "http,https");
 #else

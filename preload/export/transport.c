@@ -353,13 +353,17 @@ static struct faa_outcome post(struct faa_transport *t, int grpc, const struct f
         snprintf(outcome.reason, sizeof(outcome.reason), "out of memory or descriptors");
         return outcome;
     }
+    // curl keeps a connection by HTTP/2 on which a request has timed out, and the other end may be
+    // gone without a word.
+    long fresh = t->answer.curl_code == CURLE_OPERATION_TIMEDOUT;
     faa_answer_clear(&t->answer);
     t->error[0] = '\0';
     t->last_grpc = grpc;
     t->starved = 0;
     curl_easy_reset(t->easy);
     CURLcode code = CURLE_OUT_OF_MEMORY;
-    if (set_common_options(t, grpc) == 0 && set_request(t, grpc, &payload) == 0)
+    if (set_common_options(t, grpc) == 0 && set_request(t, grpc, &payload) == 0 &&
+        curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, fresh) == CURLE_OK)
         code = faa_loop_run(t->loop, t->easy, give_up, arg);
     if (faa_loop_is_wreck(t->loop)) {
         t->loop = NULL;

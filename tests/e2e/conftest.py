@@ -2,7 +2,9 @@
 """Fixtures of the end-to-end tests."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -136,6 +138,17 @@ def target() -> Iterator[Target]:
     server = Target()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def own_mounts() -> list[str]:
+    """The command that gives what follows mounts of its own."""
+    words = ["unshare", "--mount"]
+    if os.geteuid() != 0:
+        words += ["--user", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.run([*words, "true"]).returncode != 0:
+        pytest.skip("no mount namespaces for this user")
+    return words
 
 
 @pytest.fixture(scope="session")

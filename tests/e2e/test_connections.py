@@ -3,6 +3,7 @@
 compression."""
 
 import re
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from harness.process import Process, Runner
 from harness.proxy import Proxy
 from harness.receiver import Answer, GrpcReceiver, HttpReceiver, Receiver
+from harness.relay import Relay
 from harness.tls import Authority
 
 OTLP = "OTEL_EXPORTER_OTLP_"
@@ -186,6 +188,53 @@ def test_ipv6(run: Runner, receivers: Any) -> None:
     receiver = receivers(HttpReceiver(address="::1"))
     assert "[::1]" in receiver.endpoint
     spans_of(run, receiver.env, receiver)
+
+
+def test_a_collector_that_moves_to_another_address(
+    run: Runner, receivers: Any, own_mounts: list[str], tmp_path: Path
+) -> None:
+    """Its name is looked up for each connection: an address that has changed is not remembered."""
+    first = receivers(HttpReceiver())
+    second = receivers(HttpReceiver(address="127.0.0.2", port=first.port))
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 collector.example\n")
+    mounted = ["sh", "-c", f"mount --bind {hosts} /etc/hosts && exec \"$@\"", "sh"]
+    serving = [run.python, "-m", "uvicorn", "selfcall:app", "--host", "127.0.0.1", "--port", "0"]
+    env = first.env | {OTLP + "ENDPOINT": f"http://collector.example:{first.port}"}
+    server = run.serve([*own_mounts, *mounted, *serving], env=env)
+    server.get("/items/1")
+    first.wait(1)
+    hosts.write_text("127.0.0.2 collector.example\n")
+    first.refuse()
+    server.get("/items/2")
+    second.wait(1, timeout=20)
+    assert server.stop() == -signal.SIGTERM
+    assert [span.attributes["url.path"] for span in second.spans] == ["/items/2"]
+
+
+@KINDS
+def test_a_connection_that_has_gone_dead_is_given_up(
+    run: Runner, authority: Authority, receivers: Any, kind: str
+) -> None:
+    """The other end is gone without a word: what timed out goes by a new connection."""
+    receiver = receivers(secure(authority, kind, "127.0.0.1"))
+    with ExitStack() as stack:
+        relay = Relay(receiver.port)
+        stack.callback(relay.stop)
+        env = receiver.env | {
+            OTLP + "ENDPOINT": f"https://127.0.0.1:{relay.port}",
+            OTLP + "CERTIFICATE": str(authority.file),
+            OTLP + "TIMEOUT": "1000",
+            "FAA_LOG_LEVEL": "debug",
+        }
+        server = run.uvicorn("selfcall:app", env=env)
+        server.get("/items/1")
+        server.wait_log(r"1 spans, .* in \S+ ms$")  # The answer has come.
+        relay.go_dead()
+        server.get("/items/2")
+        receiver.wait(2, timeout=20)
+        assert server.stop() == -signal.SIGTERM
+    assert len(receiver.spans) == 2
 
 
 @pytest.fixture

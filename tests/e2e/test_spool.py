@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -299,17 +298,6 @@ selfcall.request()
 end = time.monotonic() + 30
 while os.listdir(os.environ["FAA_SPOOL_DIR"]) and time.monotonic() < end: time.sleep(0.05)
 """
-
-
-@pytest.fixture
-def own_mounts() -> list[str]:
-    """The command that gives what follows mounts of its own."""
-    words = ["unshare", "--mount"]
-    if os.geteuid() != 0:
-        words += ["--user", "--map-root-user"]
-    if shutil.which("unshare") is None or subprocess.run([*words, "true"]).returncode != 0:
-        pytest.skip("no mount namespaces for this user")
-    return words
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class Request:
 class Receiver:
     """What both receivers share. Spans count as received when the answer accepts them."""
 
-    def __init__(self, protocol: str, address: str = "127.0.0.1") -> None:
+    def __init__(self, protocol: str, address: str = "127.0.0.1", port: int = 0) -> None:
         self.protocol = protocol
         self.address = address
         self.requests: list[Request] = []
@@ -88,7 +88,7 @@ class Receiver:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         # Bound but never listening, it keeps the port ours while the receiver refuses.
-        self._holder = _bind(address)
+        self._holder = _bind(address, port)
         self.port: int = self._holder.getsockname()[1]
         host = f"[{address}]" if ":" in address else address
         self.endpoint = f"http://{host}:{self.port}"
@@ -206,11 +206,13 @@ class HttpReceiver(Receiver):
         path: str = "/v1/traces",
         *,
         address: str = "127.0.0.1",
+        port: int = 0,
         tls: ssl.SSLContext | None = None,
         unix: str | None = None,
     ) -> None:
-        """Listens on the address, by TLS or not, or on a Unix socket at the path `unix`."""
-        super().__init__("http/protobuf", address)
+        """Listens on the address, on a free port or the given one, by TLS or not, or on a Unix
+        socket at the path `unix`."""
+        super().__init__("http/protobuf", address, port)
         self.path = path
         self.tls = tls
         self.unix = unix
@@ -439,8 +441,8 @@ class _GrpcService(grpc.GenericRpcHandler):
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def _bind(address: str) -> socket.socket:
+def _bind(address: str, port: int) -> socket.socket:
     holder = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind((address, 0))
+    holder.bind((address, port))
     return holder
