@@ -23,6 +23,15 @@ static PyObject *begin_named(PyObject *dialect, struct faa_str name, int is_sql,
     return operation;
 }
 
+// The same under what is current now.
+static PyObject *begin_named_here(PyObject *dialect, struct faa_str name, int is_sql)
+{
+    PyObject *outer = faa_context_current();
+    PyObject *operation = begin_named(dialect, name, is_sql, outer);
+    Py_DecRef(outer);
+    return operation;
+}
+
 // SQLAlchemy's exceptions keep the driver's.
 static PyObject *driver_error(PyObject *error)
 {
@@ -51,9 +60,7 @@ static void end_named(PyObject *operation, PyObject *dialect, PyObject *error)
 void faa_sqlalchemy_tell_wait(PyObject *dialect, uint64_t start_ns, uint64_t wait_ns,
                               PyObject *error)
 {
-    PyObject *outer = faa_context_current();
-    PyObject *operation = begin_named(dialect, FAA_STR("pool wait"), 0, outer);
-    Py_DecRef(outer);
+    PyObject *operation = begin_named_here(dialect, FAA_STR("pool wait"), 0);
     if (!operation)
         return;
     struct faa_span *span = &faa_pyspan(operation)->span;
@@ -93,10 +100,9 @@ uint64_t faa_sqlalchemy_step_end(struct faa_sqlalchemy_step *step, uint64_t slow
         int failed = e.value && !faa_exception_is_cancellation(e.value);
         faa_db_drop(step->operation);
         Py_DecRef(step->operation);
-        PyObject *outer = faa_context_current(), *told = NULL;
+        PyObject *told = NULL;
         if (took >= slow_ns || (failed && faa_settings.sqlalchemy_spans))
-            told = begin_named(step->dialect, step->name, step->is_sql, outer);
-        Py_DecRef(outer);
+            told = begin_named_here(step->dialect, step->name, step->is_sql);
         if (told) {
             faa_span_set_start(&faa_pyspan(told)->span, step->start_ns);
             end_named(told, step->dialect, e.value);

@@ -16,7 +16,6 @@ import os
 import re
 import statistics
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -148,16 +147,11 @@ def show_with_server(what: str, kind: str, prepare: Callable[[Any, ExitStack], A
     """Prints a row of a library that talks to a server."""
     from harness import databases
 
-    with tempfile.TemporaryDirectory() as directory:
-        try:
-            server = getattr(databases, kind)(Path(directory))
-        except FileNotFoundError as error:  # It is not installed.
-            print(f"{what:36} left out: {error}", flush=True)
-            return
-        try:
+    try:
+        with databases.served(getattr(databases, kind)) as server:
             show(what, partial(prepare, server))
-        finally:
-            server.stop()
+    except FileNotFoundError as error:  # It is not installed.
+        print(f"{what:36} left out: {error}", flush=True)
 
 
 def times(call: Callable[[], Any]) -> Block:

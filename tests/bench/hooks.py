@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The agent's hooks in the libraries of this process, taken out and put back."""
+"""The agent's hooks in the libraries of this process, found and taken out."""
 
 import ctypes
 import gc
@@ -33,19 +33,11 @@ def find(packages: tuple[str, ...]) -> list[Hook]:
     ]
 
 
-def _put(owner: Any, name: str, value: Any) -> None:
-    try:
-        setattr(owner, name, value)
-    except TypeError:  # A class written in C, whose dict only the interpreter changes.
-        gc.get_referents(owner.__dict__)[0][name] = value
-        ctypes.pythonapi.PyType_Modified(ctypes.py_object(owner))
-
-
 def take_out(hooks: list[Hook]) -> None:
-    for owner, name, value in hooks:
-        _put(owner, name, value.__wrapped__)
-
-
-def put_back(hooks: list[Hook]) -> None:
-    for owner, name, value in hooks:
-        _put(owner, name, value)
+    """Puts the library's own functions in their place."""
+    for owner, name, hook in hooks:
+        try:
+            setattr(owner, name, hook.__wrapped__)
+        except TypeError:  # A class written in C, whose dict only the interpreter changes.
+            gc.get_referents(owner.__dict__)[0][name] = hook.__wrapped__
+            ctypes.pythonapi.PyType_Modified(ctypes.py_object(owner))
