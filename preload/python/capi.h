@@ -129,6 +129,7 @@ void faa_pending_call_nudge(void);
     X(_transport)                                                                                  \
     X(_uri_reference)                                                                              \
     X(_watching)                                                                                   \
+    X(ag_frame)                                                                                    \
     X(allow_redirects)                                                                             \
     X(args)                                                                                        \
     X(as_string)                                                                                   \

@@ -5,6 +5,8 @@
 #include "python/err.h"
 #include "python/forward.h"
 
+PyAPI_DATA(PyTypeObject) PyAsyncGen_Type;
+
 struct iterator {
     PyObject *inner;
     PyObject *data;
@@ -39,26 +41,13 @@ static PyObject *iterator_next(PyObject *self)
     return NULL;
 }
 
-// One step of an async iterator is over.
-static void leave_step(PyObject *self, enum faa_outcome outcome, PyObject *value)
-{
-    if (outcome != FAA_RAISED)
-        return;
-    int stops = value && PyErr_GivenExceptionMatches(value, PyExc_StopAsyncIteration);
-    finish(faa_state(self), stops ? FAA_RETURNED : FAA_RAISED, stops ? NULL : value);
-}
-
-static const struct faa_awaitable_ops step_ops = {.leave = leave_step};
-
 static PyObject *aiterator_next(PyObject *self)
 {
     struct iterator *it = faa_state(self);
-    if (!it->inner) {
-        PyErr_SetNone(PyExc_StopAsyncIteration);
-        return NULL;
-    }
-    PyObject *step = PyObject_CallMethodObjArgs(it->inner, FAA_NAME(__anext__), NULL);
-    return it->end ? faa_awaitable_around(step, &step_ops, self) : step;
+    if (it->inner)
+        return PyObject_CallMethodObjArgs(it->inner, FAA_NAME(__anext__), NULL);
+    PyErr_SetNone(PyExc_StopAsyncIteration);
+    return NULL;
 }
 
 static PyObject *iterator_self(PyObject *self)
@@ -93,18 +82,43 @@ static int iterator_traverse(PyObject *self, visitproc visit, void *arg)
     return faa_visit_type(self, visit, arg);
 }
 
+// True for an async generator that has come to its end.
+static int is_finished(PyObject *generator)
+{
+    PyObject *frame;
+    int finished = faa_getattr(generator, FAA_NAME(ag_frame), &frame) == 1 && frame == Py_None;
+    Py_DecRef(frame);
+    return finished;
+}
+
+// What an async generator has failed by: `async for` lets go of it with the exception on its way,
+// as it does where its own block raises and the generator waits. Each step is awaited, and to stand
+// for that too would cost more than the rest of a proxy. Borrowed, or NULL.
+static PyObject *failure_of(const struct iterator *it, struct faa_err *e)
+{
+    if (!e->type || !it->inner || faa_type_of(it->inner) != &PyAsyncGen_Type)
+        return NULL;
+    if (!is_finished(it->inner))
+        return NULL;
+    faa_err_normalize(e);
+    return e->value;
+}
+
 // Dropping a generator runs its `finally` blocks: the end is told after them.
 static int iterator_clear(PyObject *self)
 {
     struct iterator *it = faa_state(self);
     struct faa_err e = {.type = NULL};
     faa_iterator_end *end = it->end;
-    if (end)
+    PyObject *failure = NULL;
+    if (end) {
         e = faa_err_save();
+        failure = failure_of(it, &e);
+    }
     faa_clear(&it->inner);
     if (end) {
         PyErr_Clear();
-        finish(it, FAA_CLOSED, NULL);
+        finish(it, failure ? FAA_RAISED : FAA_CLOSED, failure);
         faa_err_restore(&e);
     }
     faa_clear(&it->data);

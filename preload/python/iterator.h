@@ -6,8 +6,9 @@
 #include "python/awaitable.h"
 
 /// Told once how the iteration ended: FAA_RETURNED when there was nothing more, FAA_RAISED with the
-/// exception (borrowed) when it failed, FAA_CLOSED when it was dropped before. Runs with no error
-/// set and must leave none.
+/// exception (borrowed) when it failed, FAA_CLOSED when it was dropped before. An async iterator is
+/// heard of when it is dropped: as FAA_RAISED where it is an async generator that has failed, and
+/// the exception is on its way, else as FAA_CLOSED. Runs with no error set and must leave none.
 typedef void faa_iterator_end(PyObject *data, enum faa_outcome outcome, PyObject *error);
 
 /// 0, or -1 with a Python error.
