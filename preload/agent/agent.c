@@ -44,20 +44,28 @@ static const char *reason_to_stand_down(int version)
     return reason ? reason : other_tracer();
 }
 
-// The package's version, for the log; the package is the module's name before the first dot.
+// With the version of the package, which is the module's name before the first dot; and that one's
+// name where it is not the instrumentor's: "httpx (httpcore 1.0.9)".
 static void log_instrumented(const struct faa_instrumentor *instrumentor)
 {
-    const char *module = instrumentor->module;
-    PyObject *name = PyUnicode_FromStringAndSize(module, (Py_ssize_t)strcspn(module, "."));
+    struct faa_str package = {instrumentor->module, strcspn(instrumentor->module, ".")};
+    int is_own =
+        memmem(instrumentor->name, strlen(instrumentor->name), package.p, package.n) != NULL;
+    PyObject *name = PyUnicode_FromStringAndSize(package.p, (Py_ssize_t)package.n);
     PyObject *version = NULL;
-    PyObject *package = name ? PyImport_GetModule(name) : NULL;
-    if (package)
-        faa_getattr(package, FAA_NAME(__version__), &version);
+    PyObject *module = name ? PyImport_GetModule(name) : NULL;
+    if (module)
+        faa_getattr(module, FAA_NAME(__version__), &version);
     struct faa_str text = faa_text(version);
-    faa_debug("%s %.*s instrumented", instrumentor->name, text.n ? (int)text.n : 1,
-              text.n ? text.p : "?");
+    if (text.n == 0)
+        text = FAA_STR("?");
+    if (is_own)
+        faa_debug("%s %.*s instrumented", instrumentor->name, (int)text.n, text.p);
+    else
+        faa_debug("%s (%.*s %.*s) instrumented", instrumentor->name, (int)package.n, package.p,
+                  (int)text.n, text.p);
     Py_DecRef(name);
-    Py_DecRef(package);
+    Py_DecRef(module);
     Py_DecRef(version);
 }
 

@@ -86,6 +86,12 @@ def test_module_library_and_version(run: Runner, receiver: HttpReceiver) -> None
     assert not any("not instrumented" in line for line in lines)
 
 
+def test_a_library_below_is_told_by_its_own_name(run: Runner, receiver: HttpReceiver) -> None:
+    lines = debug_lines(script(run, "import httpx; httpx.Client()", receiver.env))
+    for told in (f"httpx {version('httpx')}", f"httpx (httpcore {version('httpcore')})"):
+        assert lines.count(f"{told} instrumented") == 1
+
+
 @pytest.mark.parametrize("value", [*LIBRARIES, "*"])
 def test_why_not_turned_off(run: Runner, receiver: HttpReceiver, value: str) -> None:
     env = receiver.env | {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": value}
