@@ -82,6 +82,7 @@ void faa_pending_call_nudge(void);
     X(__anext__)                                                                                   \
     X(__await__)                                                                                   \
     X(__call__)                                                                                    \
+    X(__class__)                                                                                   \
     X(__code__)                                                                                    \
     X(__dict__)                                                                                    \
     X(__file__)                                                                                    \

@@ -202,11 +202,13 @@ static PyObject *as_wrapper(PyObject *object)
 }
 
 // Each library that Cython has compiled brings a type of its own.
-static int is_cython_function(PyTypeObject *kind)
+static int is_cython_function(PyObject *object)
 {
-    PyObject *name = PyObject_GetAttr((PyObject *)kind, FAA_NAME(__name__));
-    int is = name && PyUnicode_CompareWithASCIIString(name, "cython_function_or_method") == 0;
-    PyErr_Clear();
+    PyObject *kind, *name = NULL;
+    if (faa_getattr(object, FAA_NAME(__class__), &kind) == 1)
+        faa_getattr(kind, FAA_NAME(__name__), &name);
+    int is = faa_str_eq(faa_text(name), FAA_STR("cython_function_or_method"));
+    Py_DecRef(kind);
     Py_DecRef(name);
     return is;
 }
@@ -220,7 +222,7 @@ static int passes_for(PyObject *object, PyTypeObject *kind)
 
 static int is_function(PyObject *object)
 {
-    return is_cython_function(faa_type_of(object)) || passes_for(object, &PyFunction_Type) ||
+    return is_cython_function(object) || passes_for(object, &PyFunction_Type) ||
            passes_for(object, &PyCFunction_Type) || passes_for(object, &PyMethodDescr_Type);
 }
 

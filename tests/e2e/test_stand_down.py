@@ -90,8 +90,10 @@ def bench(run: Runner, target: Target, name: str, request: pytest.FixtureRequest
 
 
 def hooked(process: Process) -> list[list[str]]:
-    """The targets that its log lists as hooked, line by line."""
-    lines = (re.search(r" faa debug: hooked (.+)", line) for line in process.agent_lines)
+    """The targets that its log lists as hooked, line by line; of the processes that it starts, which
+    change nothing, none."""
+    own = rf" {process.pid} faa debug: hooked (.+)"
+    lines = (re.search(own, line) for line in process.agent_lines)
     return [match[1].split(", ") for match in lines if match]
 
 

@@ -140,6 +140,7 @@ class _TargetServer6(_TargetServer):
 class _TargetHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    wbufsize = -1  # Head and body go out together: what a client sees first is no matter of luck.
     server: _TargetServer
 
     def log_message(self, format: str, *args: Any) -> None:
