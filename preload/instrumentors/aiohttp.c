@@ -222,7 +222,7 @@ static int is_anothers(PyObject *request, PyObject *current)
     return same;
 }
 
-static PyObject *begin_exchange(PyObject *request, int resend_count)
+static PyObject *begin_exchange(PyObject *request, int resend_count, PyObject *outer)
 {
     PyObject *method, *original;
     struct faa_aiohttp_url url;
@@ -230,7 +230,7 @@ static PyObject *begin_exchange(PyObject *request, int resend_count)
     faa_getattr(request, FAA_NAME(original_url), &original);
     faa_aiohttp_url_init(&url, original);
     struct faa_str name = faa_text(method);
-    PyObject *exchange = faa_http_client_begin(&client, name, url.str, resend_count);
+    PyObject *exchange = faa_http_client_begin(&client, name, url.str, resend_count, outer);
     if (exchange)
         *attempt_of(exchange) =
             (struct attempt){.is_connect = faa_str_eq(name, FAA_STR("CONNECT"))};
@@ -252,7 +252,7 @@ static void next_attempt(struct call *c, PyObject *request)
     if (c->attempts == 0)
         c->stands_aside = is_anothers(request, outer);
     if (!c->stands_aside)
-        c->exchange = begin_exchange(request, c->attempts++);
+        c->exchange = begin_exchange(request, c->attempts++, outer);
     if (c->exchange) {
         faa_http_client_mark_sent(c->exchange);
         faa_context_enter(c->exchange, outer);

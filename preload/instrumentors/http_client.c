@@ -134,12 +134,10 @@ static PyObject *begin_under(const struct faa_http_client *client, struct faa_st
 }
 
 PyObject *faa_http_client_begin(const struct faa_http_client *client, struct faa_str method,
-                                struct faa_str url, int resend_count)
+                                struct faa_str url, int resend_count, PyObject *outer)
 {
     int saved = errno;
-    PyObject *outer = faa_context_current();
     PyObject *exchange = begin_under(client, method, url, resend_count, outer);
-    Py_DecRef(outer);
     errno = saved;
     return exchange;
 }

@@ -19,16 +19,17 @@ struct faa_http_client {
     enum faa_rule excluded; ///< Its own list of URLs; before OTEL_PYTHON_EXCLUDED_URLS.
 };
 
-/// Starts the span of an exchange as the child of the current one, with method and URL (absolute,
-/// as it is: it is redacted here). `resend_count`: how often the request has gone out before.
-/// One to an excluded URL is not recorded, nor is what happens within it, and it tells no trace.
+/// Starts the span of an exchange as the child of `outer`, which faa_context_current has just
+/// returned (borrowed, may be NULL), with method and URL (absolute, as it is: it is redacted here).
+/// `resend_count`: how often the request has gone out before. One to an excluded URL is not
+/// recorded, nor is what happens within it, and it tells no trace.
 /// New reference; NULL when there is no memory: then the call passes through.
 PyObject *faa_http_client_begin(const struct faa_http_client *client, struct faa_str method,
-                                struct faa_str url, int resend_count);
+                                struct faa_str url, int resend_count, PyObject *outer);
 
-/// The same for a call that blocks its thread: the exchange is current until …_leave, and is under
-/// `outer`, which faa_context_current has just returned (borrowed, may be NULL). It is told whether
-/// the call blocks an event loop. An empty method will be that of the request line on the wire.
+/// The same for a call that blocks its thread: the exchange is current until …_leave. It is told
+/// whether the call blocks an event loop. An empty method will be that of the request line on the
+/// wire.
 PyObject *faa_http_client_enter(const struct faa_http_client *client, struct faa_str method,
                                 struct faa_str url, int resend_count, PyObject *outer);
 void faa_http_client_leave(PyObject *exchange);

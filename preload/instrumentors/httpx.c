@@ -163,10 +163,10 @@ static PyObject *begin(PyObject *sender, PyObject *request, int blocks)
     int resend_count = take_resend_count(request);
     faa_httpx_line_init(&line, request);
     struct faa_str method = faa_text(line.method);
-    PyObject *outer = blocks ? faa_context_current() : NULL;
-    PyObject *exchange = blocks
-                             ? faa_http_client_enter(&client, method, line.url, resend_count, outer)
-                             : faa_http_client_begin(&client, method, line.url, resend_count);
+    PyObject *outer = faa_context_current();
+    PyObject *exchange =
+        blocks ? faa_http_client_enter(&client, method, line.url, resend_count, outer)
+               : faa_http_client_begin(&client, method, line.url, resend_count, outer);
     Py_DecRef(outer);
     if (exchange) {
         struct sending *s = sending_of(exchange);
