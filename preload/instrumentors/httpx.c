@@ -503,18 +503,6 @@ static PyObject *iter_hook(PyObject *wrapped, PyObject *data, PyObject *const *a
     return iterator;
 }
 
-static PyObject *aiter_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
-                            PyObject *kwnames)
-{
-    (void)data;
-    PyObject *iterator = faa_call(wrapped, args, nargsf, kwnames);
-    PyObject *body = iterator && FAA_NARGS(nargsf) >= 1 ? faa_http_body_of(args[0]) : NULL;
-    if (body)
-        iterator = faa_aiterator_around(iterator, end_body, body);
-    Py_DecRef(body);
-    return iterator;
-}
-
 static PyObject *close_hook(PyObject *wrapped, PyObject *data, PyObject *const *args, size_t nargsf,
                             PyObject *kwnames)
 {
@@ -563,7 +551,7 @@ static int install(PyObject *module)
         {"httpx._client:BaseClient._build_redirect_request", build_redirect_hook},
         {"httpx._client:BoundSyncStream.__iter__", iter_hook},
         {"httpx._client:BoundSyncStream.close", close_hook},
-        {"httpx._client:BoundAsyncStream.__aiter__", aiter_hook},
+        {"httpx._client:BoundAsyncStream.__aiter__", iter_hook},
         {"httpx._client:BoundAsyncStream.aclose", close_hook},
         {"httpx._transports.default:HTTPTransport.handle_request", transport_hook},
         {"httpx._transports.default:AsyncHTTPTransport.handle_async_request", async_transport_hook},

@@ -146,7 +146,10 @@ static PyMemberDef sync_members[] = MEMBERS, async_members[] = MEMBERS;
 #define COMMON_SLOTS                                                                               \
     {Py_tp_getattro, iterator_getattro}, {Py_tp_setattro, iterator_setattro},                      \
         {Py_tp_repr, iterator_repr}, {Py_tp_traverse, iterator_traverse},                          \
-        {Py_tp_clear, iterator_clear}, {Py_tp_dealloc, iterator_dealloc}
+        {Py_tp_clear, iterator_clear},                                                             \
+    {                                                                                              \
+        Py_tp_dealloc, iterator_dealloc                                                            \
+    }
 
 static PyType_Slot sync_slots[] = {
     {Py_tp_iter, iterator_self},
@@ -189,9 +192,11 @@ int faa_iterator_init(void)
     return async_type ? 0 : -1;
 }
 
-static PyObject *around(PyObject *type, PyObject *iterator, faa_iterator_end *end, PyObject *data)
+PyObject *faa_iterator_around(PyObject *iterator, faa_iterator_end *end, PyObject *data)
 {
-    PyObject *self = iterator ? faa_alloc_gc_raw(type) : NULL;
+    PyObject *self = NULL;
+    if (iterator)
+        self = faa_alloc_gc_raw(PyIter_Check(iterator) ? sync_type : async_type);
     if (!self) {
         if (iterator)
             PyErr_Clear();
@@ -204,14 +209,4 @@ static PyObject *around(PyObject *type, PyObject *iterator, faa_iterator_end *en
     it->end = end;
     PyObject_GC_Track(self);
     return self;
-}
-
-PyObject *faa_iterator_around(PyObject *iterator, faa_iterator_end *end, PyObject *data)
-{
-    return around(sync_type, iterator, end, data);
-}
-
-PyObject *faa_aiterator_around(PyObject *iterator, faa_iterator_end *end, PyObject *data)
-{
-    return around(async_type, iterator, end, data);
 }

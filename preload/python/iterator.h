@@ -19,6 +19,5 @@ FAA_MUSTUSE int faa_iterator_init(void);
 /// NULL, with its error. A new reference to `data` is taken. Iterators are stepped by the proxy,
 /// everything else (close(), aclose(), asend()...) is their own.
 PyObject *faa_iterator_around(PyObject *iterator, faa_iterator_end *end, PyObject *data);
-PyObject *faa_aiterator_around(PyObject *iterator, faa_iterator_end *end, PyObject *data);
 
 #endif

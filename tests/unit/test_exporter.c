@@ -1,69 +1,16 @@
 // SPDX-License-Identifier: MIT
 // The exporter thread against collectors that are well, ill, silent and absent.
 #include "base/clock.h"
-#include "export/bell.h"
-#include "export/exporter.h"
-#include "ring/ring.h"
-#include "tests/unit/collector.h"
-#include "tests/unit/record_builder.h"
+#include "tests/unit/exporting.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 
-static struct faa_exporter_config config;
-static struct faa_exporter *exporter;
-static struct faa_ring *ring;
-static char url[64];
-
 static void set_up(void)
 {
-    collector_prepare();
-    config = (struct faa_exporter_config){.otlp = 1,
-                                          .endpoint = url,
-                                          .timeout_ms = 10000,
-                                          .schedule_delay_ms = 60000,
-                                          .max_batch_size = 512,
-                                          .version = "0",
-                                          .service_name = "test"};
-    ring = faa_ring_new(1 << 20, NULL);
-    ck_assert_ptr_nonnull(ring);
-}
-
-static void tear_down(void)
-{
-    if (exporter)
-        faa_exporter_stop(exporter);
-    faa_ring_free(ring);
-    collector_stop();
-}
-
-static void start(void)
-{
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u", collector->port);
-    exporter = faa_exporter_start(&config, ring);
-    ck_assert_ptr_nonnull(exporter);
-}
-
-// Puts n spans into the ring as the tracer does. Returns how many there was room for.
-static unsigned put(unsigned n)
-{
-    struct record_builder builder;
-    unsigned done = 0;
-    builder_begin(&builder, FAA_KIND_SERVER, 1, 2, 0, 0, 5, "GET /", "test");
-    builder_str(&builder, 0, FAA_KEY_URL_PATH, "/some/path");
-    while (done < n) {
-        void *place = faa_ring_reserve(ring, builder.u.head.size);
-        if (!place)
-            break;
-        memcpy(place, &builder, builder.u.head.size);
-        faa_ring_commit(ring, place);
-        if (faa_bell_is_idle(faa_ring_bell(ring)))
-            faa_bell_ring(faa_ring_bell(ring));
-        done++;
-    }
-    return done;
+    prepare_export(60000);
 }
 
 static void expect_counts(unsigned exported, unsigned dropped)
@@ -596,7 +543,7 @@ int main(void)
 {
     TCase *tests = tcase_create("exporter");
     tcase_set_timeout(tests, 60);
-    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_checked_fixture(tests, set_up, end_export);
     tcase_add_loop_test(tests, spans_arrive_by_http, 0, 2);
     tcase_add_loop_test(tests, spans_arrive_by_grpc, 0, 2);
     tcase_add_test(tests, protocol_is_switched_both_ways_without_loss);

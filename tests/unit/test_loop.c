@@ -1,57 +1,21 @@
 // SPDX-License-Identifier: MIT
 // libuv's own end of things: where it would abort the process, curl's poll goes on.
 #include "base/clock.h"
-#include "export/bell.h"
-#include "export/exporter.h"
 #include "export/gate.h"
 #include "export/loop.h"
-#include "ring/ring.h"
-#include "tests/unit/collector.h"
-#include "tests/unit/record_builder.h"
+#include "tests/unit/exporting.h"
 
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <uv.h>
 
-static struct faa_exporter_config config;
-static struct faa_exporter *exporter;
-static struct faa_ring *ring;
-static char url[64];
 static atomic_int allocations, good; // Of libuv, and how many of them succeed.
 
 static void set_up(void)
 {
-    collector_prepare();
+    prepare_export(1);
     collector_start(COLLECT_HTTP);
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u", collector->port);
-    config = (struct faa_exporter_config){.otlp = 1,
-                                          .endpoint = url,
-                                          .timeout_ms = 10000,
-                                          .schedule_delay_ms = 1,
-                                          .max_batch_size = 512,
-                                          .version = "0",
-                                          .service_name = "test"};
-    ring = faa_ring_new(1 << 20, NULL);
-    ck_assert_ptr_nonnull(ring);
-}
-
-static void tear_down(void)
-{
-    if (exporter)
-        faa_exporter_stop(exporter);
-    faa_ring_free(ring);
-    collector_stop();
-}
-
-static void put_one(void)
-{
-    struct record_builder builder;
-    builder_begin(&builder, FAA_KIND_SERVER, 1, 2, 0, 0, 5, "GET /", "test");
-    void *place = faa_ring_reserve(ring, builder.u.head.size);
-    ck_assert_ptr_nonnull(place);
-    memcpy(place, &builder, builder.u.head.size);
-    faa_ring_commit(ring, place);
-    faa_bell_ring(faa_ring_bell(ring));
+    aim();
 }
 
 static void wait_for(unsigned spans)
@@ -87,10 +51,9 @@ START_TEST(spans_arrive_when_libuv_gets_no_memory)
     atomic_store(&good, _i);
     ck_assert_int_eq(uv_replace_allocator(limited_malloc, limited_realloc, limited_calloc, free),
                      0);
-    exporter = faa_exporter_start(&config, ring);
-    ck_assert_ptr_nonnull(exporter);
+    start();
     for (unsigned spans = 1; spans <= 3; spans++) {
-        put_one();
+        ck_assert_uint_eq(put(1), 1);
         wait_for(spans);
     }
     struct faa_exporter_counts counts = faa_exporter_counts(exporter);
@@ -107,9 +70,8 @@ START_TEST(no_limit_of_descriptors_ends_the_process)
     limit = before;
     limit.rlim_cur = (rlim_t)_i;
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    exporter = faa_exporter_start(&config, ring);
-    ck_assert_ptr_nonnull(exporter);
-    put_one();
+    start();
+    ck_assert_uint_eq(put(1), 1);
     usleep(100000);
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
     wait_for(1);
@@ -171,7 +133,7 @@ int main(void)
 {
     TCase *tests = tcase_create("loop");
     tcase_set_timeout(tests, 60);
-    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_checked_fixture(tests, set_up, end_export);
     tcase_add_loop_test(tests, spans_arrive_when_libuv_gets_no_memory, 0, 8);
     tcase_add_loop_test(tests, no_limit_of_descriptors_ends_the_process, 0, 14);
     tcase_add_test(tests, a_transfer_is_left_when_libuv_gets_no_memory);
