@@ -377,8 +377,10 @@ def test_answers_and_exceptions_are_the_same_without_the_agent(
 
 
 def masked(answer: tuple[int, list[tuple[str, str]], bytes]) -> Any:
-    """Returns it without the lengths of what the target saw of the trace, and without addresses."""
+    """Returns it without the lengths of what the target saw of the trace, without addresses, and
+    without how much of a header that is too long had come when aiohttp looked."""
     status, _, body = answer
+    body = re.sub(rb"8190 bytes \(\d+\)", b"8190 bytes", body)
     body = re.sub(rb'\["Content-Length","\d+"\]', b"[length]", body)
     return status, re.sub(rb"0x[0-9a-f]+", b"0x", body)
 
