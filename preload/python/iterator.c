@@ -91,9 +91,9 @@ static int is_finished(PyObject *generator)
     return finished;
 }
 
-// What an async generator has failed by: `async for` lets go of it with the exception on its way,
-// as it does where its own block raises and the generator waits. Each step is awaited, and to stand
-// for that too would cost more than the rest of a proxy. Borrowed, or NULL.
+// What an async generator has failed by: it has finished, and `async for` lets go of it with the
+// exception on its way. Where the loop's own block has raised, the generator waits. To stand for
+// each step, which is awaited, would cost more than the rest of a proxy. Borrowed, or NULL.
 static PyObject *failure_of(const struct iterator *it, struct faa_err *e)
 {
     if (!e->type || !it->inner || faa_type_of(it->inner) != &PyAsyncGen_Type)
@@ -146,10 +146,7 @@ static PyMemberDef sync_members[] = MEMBERS, async_members[] = MEMBERS;
 #define COMMON_SLOTS                                                                               \
     {Py_tp_getattro, iterator_getattro}, {Py_tp_setattro, iterator_setattro},                      \
         {Py_tp_repr, iterator_repr}, {Py_tp_traverse, iterator_traverse},                          \
-        {Py_tp_clear, iterator_clear},                                                             \
-    {                                                                                              \
-        Py_tp_dealloc, iterator_dealloc                                                            \
-    }
+        {Py_tp_clear, iterator_clear}, {Py_tp_dealloc, iterator_dealloc}
 
 static PyType_Slot sync_slots[] = {
     {Py_tp_iter, iterator_self},
