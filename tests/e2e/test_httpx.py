@@ -274,7 +274,7 @@ def test_a_span_ends_when_the_body_has_been_read(cases: Traced, peers: AsyncPeer
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("how", ["closed", "partly", "dropped"])
+@pytest.mark.parametrize("how", ["closed", "partly", "raised", "dropped"])
 def test_a_span_ends_when_the_answer_is_left_unread(cases: Traced, way: str, how: str) -> None:
     call = run_case(cases, way, "left", 2, how=how)
     first, second = call.spans

@@ -13,7 +13,7 @@ import inspect
 import os
 import pickle
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
@@ -224,6 +224,17 @@ async def left(way: Any, client: Any, how: str) -> int:
         pieces = way.pieces(response)
         await pieces.__anext__()
         await pieces.aclose()
+        await way.close(response)
+    elif how == "raised":
+
+        async def read() -> None:
+            if isinstance(response.stream, AsyncIterable):
+                async for _ in response.stream:
+                    raise LookupError("the application's own")
+            for _ in response.stream:
+                raise LookupError("the application's own")
+
+        await failure(read())
         await way.close(response)
     response = None
     gc.collect()
