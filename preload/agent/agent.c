@@ -45,9 +45,12 @@ static const char *reason_to_stand_down(int version)
 }
 
 // With the version of the package, which is the module's name before the first dot; and that one's
-// name where it is not the instrumentor's: "httpx (httpcore 1.0.9)".
+// name where it is not the instrumentor's: "httpx (httpcore 1.0.9)". A package is asked for nothing
+// that nobody reads: it may have a __getattr__ of its own.
 static void log_instrumented(const struct faa_instrumentor *instrumentor)
 {
+    if (!faa_log_enabled(FAA_LOG_DEBUG))
+        return;
     struct faa_str package = {instrumentor->module, strcspn(instrumentor->module, ".")};
     int is_own =
         memmem(instrumentor->name, strlen(instrumentor->name), package.p, package.n) != NULL;

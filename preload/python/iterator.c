@@ -96,9 +96,8 @@ static int is_finished(PyObject *generator)
 // each step, which is awaited, would cost more than the rest of a proxy. Borrowed, or NULL.
 static PyObject *failure_of(const struct iterator *it, struct faa_err *e)
 {
-    if (!e->type || !it->inner || faa_type_of(it->inner) != &PyAsyncGen_Type)
-        return NULL;
-    if (!is_finished(it->inner))
+    if (!e->type || !it->inner || faa_type_of(it->inner) != &PyAsyncGen_Type ||
+        !is_finished(it->inner))
         return NULL;
     faa_err_normalize(e);
     return e->value;
